@@ -1,0 +1,3 @@
+//! The `wireloop-bench` binary.
+
+fn main() {}

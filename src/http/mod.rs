@@ -1,0 +1,1 @@
+//! HTTP/1.1 as far as a WebSocket server needs it, without I/O.

@@ -1,0 +1,1 @@
+//! The seam between the server and the kernel.

@@ -1,0 +1,5 @@
+//! wireloop: a WebSocket server for very many connections.
+
+pub mod http;
+pub mod io;
+pub mod ws;

@@ -1,0 +1,3 @@
+//! The `wireloop` binary.
+
+fn main() {}
