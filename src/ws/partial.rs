@@ -1,0 +1,324 @@
+//! What of a connection's input cannot be handed over yet.
+//!
+//! Three things may be incomplete: the start of a frame (kept in `head` until the header, or a
+//! whole control frame, is there), the frame whose payload is arriving (`open`), and the message
+//! whose frames are arriving (`message`). Payload that has arrived waits in `bytes`, in order and
+//! unmasked; `frames` says where frames end. Since control frames never enter, the payload of a
+//! fragmented message is contiguous and is lent out in one piece.
+
+use std::collections::VecDeque;
+
+use super::{
+    FrameHeader, Kind, OpCode, ProtocolError, ReadMode, Rules, Utf8Stream, apply_mask,
+    receiver::{Event, Found, Input, event, unmask},
+};
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Partial {
+    /// A frame up to the end of its header, or a control frame up to its own end.
+    head: Vec<u8>,
+    /// The data frame of which payload is still to come.
+    open: Option<OpenFrame>,
+    /// The message of which frames or payload are still to come.
+    message: Option<OpenMessage>,
+    /// Payload: `bytes[..lent]` has been delivered, the rest waits.
+    bytes: Vec<u8>,
+    /// The frames in `bytes[lent..]`. Invariant: their lengths add up to its length.
+    frames: VecDeque<Frame>,
+    /// How many of `frames` end a message and are complete.
+    final_frames: usize,
+    lent: usize,
+    /// Whether `head` was lent by the last event.
+    head_lent: bool,
+    /// Whether the frame in front continues a message of which frames were delivered.
+    is_mid_message: bool,
+}
+
+#[derive(Debug)]
+struct OpenFrame {
+    remaining: u64,
+    mask: Option<[u8; 4]>,
+    /// Bytes of the payload that have arrived, modulo four.
+    phase: usize,
+    is_final: bool,
+}
+
+#[derive(Debug)]
+struct OpenMessage {
+    kind: Kind,
+    utf8: Utf8Stream,
+    /// Payload announced and not yet delivered, in bytes.
+    waiting_bytes: usize,
+    /// Frames begun and not yet delivered.
+    waiting_frames: u32,
+}
+
+/// A frame in the backlog, or several of one message that are to be read as one.
+#[derive(Debug)]
+struct Frame {
+    opcode: OpCode,
+    is_final: bool,
+    payload_bytes: usize,
+}
+
+/// What lies at the front of the backlog for the reader to have.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    frame: Frame,
+}
+
+impl Partial {
+    /// Goes on with what was begun: an event if one can be delivered, `None` if the input is used
+    /// up or stands at the start of a frame.
+    pub(super) fn resume(
+        &mut self,
+        input: &mut Input<'_>,
+        wanted: Option<ReadMode>,
+        rules: &Rules,
+    ) -> Result<Option<Found>, ProtocolError> {
+        self.release_lent();
+        loop {
+            if let Some(delivery) = self.deliver(wanted) {
+                return Ok(Some(Found::InBacklog(delivery)));
+            }
+            if self.open.is_some() && !(input.is_empty() && !self.open_is_complete()) {
+                self.take_payload(input)?;
+            } else if !self.head.is_empty() && !input.is_empty() {
+                if let Some(found) = self.take_head(input, wanted, rules)? {
+                    return Ok(Some(found));
+                }
+            } else {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The event that [`resume`](Self::resume) found here.
+    pub(super) fn event(
+        &mut self,
+        found: &Found,
+        wanted: Option<ReadMode>,
+    ) -> Result<Event<'_>, ProtocolError> {
+        match found {
+            Found::InBacklog(Delivery { frame }) => {
+                self.lent = frame.payload_bytes;
+                let payload = &self.bytes[..self.lent];
+                if wanted == Some(ReadMode::Frame) {
+                    // The text was validated as it arrived.
+                    let Frame { opcode, is_final, .. } = *frame;
+                    return Ok(Event::Frame { opcode, is_final, payload });
+                }
+                event(frame.opcode, frame.is_final, payload, wanted)
+            }
+            Found::InHead { header, header_bytes } | Found::InInput { header, header_bytes } => {
+                self.head_lent = true;
+                let payload = unmask(&mut self.head[*header_bytes..], header);
+                event(header.opcode, header.is_final, payload, wanted)
+            }
+        }
+    }
+
+    /// Keeps the next `bytes` bytes as the start of a frame.
+    pub(super) fn start_head(&mut self, input: &mut Input<'_>, bytes: usize) {
+        self.head.extend_from_slice(input.take(bytes));
+    }
+
+    /// Begins a data frame, after checking its place in the message and the limits.
+    pub(super) fn start_data(
+        &mut self,
+        header: FrameHeader,
+        wanted: Option<ReadMode>,
+        rules: &Rules,
+    ) -> Result<(), ProtocolError> {
+        let limits = &rules.limits;
+        if header.payload_bytes > limits.frame_bytes as u64 {
+            return Err(ProtocolError::FrameTooLarge);
+        }
+        let payload_bytes = header.payload_bytes as usize;
+        let message = match (Kind::try_from(header.opcode), &mut self.message) {
+            (Ok(kind), message @ None) => message.insert(OpenMessage::new(kind)),
+            (Ok(_), Some(_)) => return Err(ProtocolError::ExpectedContinuation),
+            (Err(()), Some(message)) => message,
+            (Err(()), None) => return Err(ProtocolError::UnexpectedContinuation),
+        };
+        message.waiting_bytes = message.waiting_bytes.saturating_add(payload_bytes);
+        message.waiting_frames += 1;
+        if message.waiting_bytes > limits.message_bytes {
+            return Err(ProtocolError::MessageTooLarge);
+        }
+        if message.waiting_frames > limits.fragments {
+            return Err(ProtocolError::TooManyFragments);
+        }
+        self.open = Some(OpenFrame {
+            remaining: header.payload_bytes,
+            mask: header.mask,
+            phase: 0,
+            is_final: header.is_final,
+        });
+        // A reader of whole messages needs no frame boundaries: the fragment joins the one before.
+        let joins = wanted == Some(ReadMode::Message)
+            && header.opcode == OpCode::Continuation
+            && !self.frames.is_empty();
+        if !joins {
+            let opcode = header.opcode;
+            self.frames.push_back(Frame { opcode, is_final: false, payload_bytes: 0 });
+        }
+        Ok(())
+    }
+
+    /// Whether a whole message may be delivered past this: nothing waits before it, and it does
+    /// not stand within another message.
+    pub(super) fn lets_pass(&self) -> bool {
+        self.frames.is_empty() && self.message.is_none()
+    }
+
+    pub(super) fn backlog_bytes(&self) -> usize {
+        self.bytes.len() - self.lent + self.frames.len() * size_of::<Frame>()
+    }
+
+    pub(super) fn is_mid_message(&self) -> bool {
+        self.is_mid_message
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.open.is_none() && self.message.is_none() && self.lets_pass()
+    }
+
+    /// Takes back what the last event lent.
+    fn release_lent(&mut self) {
+        if std::mem::take(&mut self.head_lent) {
+            self.head.clear();
+        }
+        if self.lent > 0 {
+            self.bytes.drain(..std::mem::take(&mut self.lent));
+            // A large message must not leave its memory behind with the rest of a small one.
+            if self.bytes.capacity() > 4 * self.bytes.len().max(16 << 10) {
+                self.bytes.shrink_to(self.bytes.len().max(4 << 10));
+            }
+        }
+    }
+
+    /// Takes the frame or message at the front out of `frames`, if it is all there.
+    fn deliver(&mut self, wanted: Option<ReadMode>) -> Option<Delivery> {
+        if wanted? == ReadMode::Message {
+            self.join_front();
+        }
+        let front_is_open = self.frames.len() == 1 && self.open.is_some();
+        let front = self.frames.front()?;
+        if front_is_open || (wanted == Some(ReadMode::Message) && !front.is_final) {
+            return None;
+        }
+        let frame = self.frames.pop_front()?;
+        if frame.is_final {
+            self.final_frames -= 1;
+        } else if self.final_frames == 0
+            && let Some(message) = &mut self.message
+        {
+            // No end of a message is in the backlog, so the frame is of the one that arrives.
+            message.waiting_bytes -= frame.payload_bytes;
+            message.waiting_frames = message.waiting_frames.saturating_sub(1);
+        }
+        self.is_mid_message = !frame.is_final;
+        Some(Delivery { frame })
+    }
+
+    /// Joins the frames of the message at the front, as far as they are there, into one.
+    fn join_front(&mut self) {
+        while self.frames.len() > 1 && !self.frames[0].is_final {
+            let Some(first) = self.frames.pop_front() else { return };
+            let next = &mut self.frames[0];
+            next.opcode = first.opcode;
+            next.payload_bytes += first.payload_bytes;
+        }
+    }
+
+    /// Moves payload of the open frame to the backlog, and closes the frame at its end.
+    fn take_payload(&mut self, input: &mut Input<'_>) -> Result<(), ProtocolError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let payload = input.take(usize::try_from(open.remaining).unwrap_or(usize::MAX));
+        if let Some(key) = open.mask {
+            apply_mask(payload, key, open.phase);
+        }
+        open.remaining -= payload.len() as u64;
+        open.phase = (open.phase + payload.len()) % 4;
+        if let Some(message) = &mut self.message
+            && message.kind == Kind::Text
+        {
+            message.utf8.push(payload).map_err(|_| ProtocolError::InvalidUtf8)?;
+        }
+        grow(&mut self.bytes, payload.len(), open.remaining);
+        self.bytes.extend_from_slice(payload);
+        if let Some(frame) = self.frames.back_mut() {
+            frame.payload_bytes += payload.len();
+        }
+        if self.open_is_complete() { self.end_frame() } else { Ok(()) }
+    }
+
+    fn open_is_complete(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.remaining == 0)
+    }
+
+    fn end_frame(&mut self) -> Result<(), ProtocolError> {
+        let is_final = self.open.take().is_some_and(|open| open.is_final);
+        if is_final && let Some(message) = self.message.take() {
+            if !message.utf8.is_complete() {
+                return Err(ProtocolError::InvalidUtf8);
+            }
+            self.final_frames += 1;
+            if let Some(frame) = self.frames.back_mut() {
+                frame.is_final = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to `head` what completes the header, or the control frame.
+    fn take_head(
+        &mut self,
+        input: &mut Input<'_>,
+        wanted: Option<ReadMode>,
+        rules: &Rules,
+    ) -> Result<Option<Found>, ProtocolError> {
+        let Some((header, header_bytes)) = FrameHeader::parse(&self.head, rules.role)? else {
+            self.start_head(input, 1);
+            // The byte may have completed the header of an empty control frame, or shown an error.
+            return match FrameHeader::parse(&self.head, rules.role)? {
+                Some((header, bytes)) if header.opcode.is_control() => {
+                    Ok(self.whole_control(header, bytes))
+                }
+                Some((header, _)) => {
+                    self.head.clear();
+                    self.start_data(header, wanted, rules)?;
+                    Ok(None)
+                }
+                None => Ok(None),
+            };
+        };
+        let missing = header_bytes + header.payload_bytes as usize - self.head.len();
+        self.start_head(input, missing);
+        Ok(self.whole_control(header, header_bytes))
+    }
+
+    fn whole_control(&self, header: FrameHeader, header_bytes: usize) -> Option<Found> {
+        let frame_bytes = header_bytes + header.payload_bytes as usize;
+        (self.head.len() == frame_bytes).then_some(Found::InHead { header, header_bytes })
+    }
+}
+
+impl OpenMessage {
+    fn new(kind: Kind) -> Self {
+        Self { kind, utf8: Utf8Stream::default(), waiting_bytes: 0, waiting_frames: 0 }
+    }
+}
+
+/// Makes room for `more` bytes. What is announced is not allocated before it arrives: the room
+/// grows by half, and no further than the frame reaches.
+fn grow(bytes: &mut Vec<u8>, more: usize, announced: u64) {
+    let needed = bytes.len() + more;
+    if needed > bytes.capacity() {
+        let frame_end = needed.saturating_add(usize::try_from(announced).unwrap_or(usize::MAX));
+        let target = frame_end.min(needed + needed / 2).max(needed);
+        bytes.reserve_exact(target - bytes.len());
+    }
+}

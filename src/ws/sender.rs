@@ -1,0 +1,224 @@
+//! Messages in, bytes out: frames in an order that the protocol allows.
+
+use super::{CONTROL_PAYLOAD_MAX, CloseFrame, FrameHeader, Kind, Misuse, OpCode, apply_mask};
+
+/// The sending half of a connection's protocol: appends frames to a buffer of the caller's.
+///
+/// Every method takes the masking key of its frame: `None` at a server, a fresh unpredictable one
+/// at a client (RFC 6455 section 5.3). A call that fails appends nothing.
+#[derive(Debug, Default)]
+pub struct Sender {
+    /// The kind of the fragmented message that has been begun and not ended.
+    fragmented: Option<Kind>,
+    /// Whether a Close frame has been sent.
+    is_closed: bool,
+}
+
+impl Sender {
+    /// Appends a whole message.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Closing`] after a Close; [`Misuse::MessageInProgress`] within a fragmented message.
+    #[inline]
+    pub fn message(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: Kind,
+        payload: &[u8],
+        mask: Option<[u8; 4]>,
+    ) -> Result<(), Misuse> {
+        self.check_open()?;
+        if self.fragmented.is_some() {
+            return Err(Misuse::MessageInProgress);
+        }
+        append(out, true, kind.opcode(), payload, mask);
+        Ok(())
+    }
+
+    /// Appends a fragment of a message; `is_final` ends the message.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Closing`] after a Close; [`Misuse::MessageInProgress`] if the message that was
+    /// begun is of the other kind.
+    pub fn fragment(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: Kind,
+        is_final: bool,
+        payload: &[u8],
+        mask: Option<[u8; 4]>,
+    ) -> Result<(), Misuse> {
+        self.check_open()?;
+        let opcode = match self.fragmented {
+            None => kind.opcode(),
+            Some(begun) if begun == kind => OpCode::Continuation,
+            Some(_) => return Err(Misuse::MessageInProgress),
+        };
+        self.fragmented = (!is_final).then_some(kind);
+        append(out, is_final, opcode, payload, mask);
+        Ok(())
+    }
+
+    /// Appends a ping; allowed between fragments.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Closing`] after a Close; [`Misuse::ControlPayloadTooLong`] over 125 bytes.
+    pub fn ping(
+        &mut self,
+        out: &mut Vec<u8>,
+        payload: &[u8],
+        mask: Option<[u8; 4]>,
+    ) -> Result<(), Misuse> {
+        self.control(out, OpCode::Ping, payload, mask)
+    }
+
+    /// Appends a pong; allowed between fragments.
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    pub fn pong(
+        &mut self,
+        out: &mut Vec<u8>,
+        payload: &[u8],
+        mask: Option<[u8; 4]>,
+    ) -> Result<(), Misuse> {
+        self.control(out, OpCode::Pong, payload, mask)
+    }
+
+    /// Appends a Close frame, after which nothing more can be sent (section 5.5.1).
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Closing`] after a Close; [`Misuse::InvalidCloseCode`] and
+    /// [`Misuse::CloseReasonTooLong`].
+    pub fn close(
+        &mut self,
+        out: &mut Vec<u8>,
+        frame: Option<CloseFrame<'_>>,
+        mask: Option<[u8; 4]>,
+    ) -> Result<(), Misuse> {
+        self.check_open()?;
+        match frame {
+            None => append(out, true, OpCode::Close, &[], mask),
+            Some(frame) => {
+                let (payload, length) = frame.encode()?;
+                append(out, true, OpCode::Close, &payload[..length], mask);
+            }
+        }
+        self.is_closed = true;
+        Ok(())
+    }
+
+    /// Whether a fragmented message has been begun and not ended.
+    pub fn is_mid_message(&self) -> bool {
+        self.fragmented.is_some()
+    }
+
+    /// Whether a Close frame has been sent.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    fn control(
+        &mut self,
+        out: &mut Vec<u8>,
+        opcode: OpCode,
+        payload: &[u8],
+        mask: Option<[u8; 4]>,
+    ) -> Result<(), Misuse> {
+        self.check_open()?;
+        if payload.len() > CONTROL_PAYLOAD_MAX {
+            return Err(Misuse::ControlPayloadTooLong);
+        }
+        append(out, true, opcode, payload, mask);
+        Ok(())
+    }
+
+    fn check_open(&self) -> Result<(), Misuse> {
+        if self.is_closed { Err(Misuse::Closing) } else { Ok(()) }
+    }
+}
+
+#[inline]
+fn append(
+    out: &mut Vec<u8>,
+    is_final: bool,
+    opcode: OpCode,
+    payload: &[u8],
+    mask: Option<[u8; 4]>,
+) {
+    FrameHeader { is_final, opcode, mask, payload_bytes: payload.len() as u64 }.encode(out);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    if let Some(key) = mask {
+        apply_mask(&mut out[start..], key, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fragments_take_the_opcode_of_their_place_and_control_frames_go_between() {
+        let mut sender = Sender::default();
+        let mut out = Vec::new();
+        sender.fragment(&mut out, Kind::Text, false, b"a", None).unwrap();
+        sender.ping(&mut out, b"p", None).unwrap();
+        sender.fragment(&mut out, Kind::Text, false, b"b", None).unwrap();
+        sender.fragment(&mut out, Kind::Text, true, b"c", None).unwrap();
+        sender.message(&mut out, Kind::Binary, b"d", None).unwrap();
+        let expected: &[u8] =
+            &[0x01, 1, b'a', 0x89, 1, b'p', 0x00, 1, b'b', 0x80, 1, b'c', 0x82, 1, b'd'];
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_message_within_a_message_is_refused_and_appends_nothing() {
+        let mut sender = Sender::default();
+        let mut out = Vec::new();
+        sender.fragment(&mut out, Kind::Text, false, b"a", None).unwrap();
+        let before = out.clone();
+        assert_eq!(
+            sender.message(&mut out, Kind::Text, b"b", None),
+            Err(Misuse::MessageInProgress)
+        );
+        assert_eq!(
+            sender.fragment(&mut out, Kind::Binary, true, b"b", None),
+            Err(Misuse::MessageInProgress)
+        );
+        assert_eq!(out, before);
+    }
+
+    #[test]
+    fn nothing_is_sent_after_a_close() {
+        let mut sender = Sender::default();
+        let mut out = Vec::new();
+        sender.close(&mut out, None, None).unwrap();
+        let before = out.clone();
+        assert_eq!(sender.message(&mut out, Kind::Text, b"", None), Err(Misuse::Closing));
+        assert_eq!(sender.ping(&mut out, b"", None), Err(Misuse::Closing));
+        assert_eq!(sender.close(&mut out, None, None), Err(Misuse::Closing));
+        assert_eq!(out, before);
+    }
+
+    #[test]
+    fn control_payloads_end_at_125_bytes() {
+        let mut sender = Sender::default();
+        let mut out = Vec::new();
+        sender.pong(&mut out, &[0; 125], None).unwrap();
+        assert_eq!(sender.pong(&mut out, &[0; 126], None), Err(Misuse::ControlPayloadTooLong));
+    }
+
+    #[test]
+    fn a_client_masks_with_the_key_it_is_given() {
+        let mut sender = Sender::default();
+        let mut out = Vec::new();
+        sender.message(&mut out, Kind::Binary, &[0, 0, 0, 0, 0], Some([1, 2, 3, 4])).unwrap();
+        assert_eq!(out, [0x82, 0x85, 1, 2, 3, 4, 1, 2, 3, 4, 1]);
+    }
+}
