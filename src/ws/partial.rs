@@ -80,9 +80,9 @@ impl Partial {
         self.release_lent();
         loop {
             if let Some(delivery) = self.deliver(wanted) {
-                return Ok(Some(Found::InBacklog(delivery)));
+                return Ok(Some(Found::Backlog(delivery)));
             }
-            if self.open.is_some() && !(input.is_empty() && !self.open_is_complete()) {
+            if self.open.is_some() && (self.open_is_complete() || !input.is_empty()) {
                 self.take_payload(input)?;
             } else if !self.head.is_empty() && !input.is_empty() {
                 if let Some(found) = self.take_head(input, wanted, rules)? {
@@ -101,7 +101,7 @@ impl Partial {
         wanted: Option<ReadMode>,
     ) -> Result<Event<'_>, ProtocolError> {
         match found {
-            Found::InBacklog(Delivery { frame }) => {
+            Found::Backlog(Delivery { frame }) => {
                 self.lent = frame.payload_bytes;
                 let payload = &self.bytes[..self.lent];
                 if wanted == Some(ReadMode::Frame) {
@@ -111,7 +111,7 @@ impl Partial {
                 }
                 event(frame.opcode, frame.is_final, payload, wanted)
             }
-            Found::InHead { header, header_bytes } | Found::InInput { header, header_bytes } => {
+            Found::Head { header, header_bytes } | Found::Input { header, header_bytes } => {
                 self.head_lent = true;
                 let payload = unmask(&mut self.head[*header_bytes..], header);
                 event(header.opcode, header.is_final, payload, wanted)
@@ -302,7 +302,7 @@ impl Partial {
 
     fn whole_control(&self, header: FrameHeader, header_bytes: usize) -> Option<Found> {
         let frame_bytes = header_bytes + header.payload_bytes as usize;
-        (self.head.len() == frame_bytes).then_some(Found::InHead { header, header_bytes })
+        (self.head.len() == frame_bytes).then_some(Found::Head { header, header_bytes })
     }
 }
 

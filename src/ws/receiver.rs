@@ -96,7 +96,7 @@ impl<'i> Input<'i> {
     }
 
     /// Takes at most `bytes` bytes.
-    pub(super) fn take(&mut self, bytes: usize) -> &mut [u8] {
+    pub fn take(&mut self, bytes: usize) -> &mut [u8] {
         let end = self.bytes.len().min(self.taken.saturating_add(bytes));
         let start = std::mem::replace(&mut self.taken, end);
         &mut self.bytes[start..end]
@@ -106,11 +106,11 @@ impl<'i> Input<'i> {
 /// Where the next event's payload lies.
 pub(super) enum Found {
     /// In the input: the whole frame, of which the first `header_bytes` are its header.
-    InInput { header: FrameHeader, header_bytes: usize },
+    Input { header: FrameHeader, header_bytes: usize },
     /// A control frame at the start of [`Partial::head`].
-    InHead { header: FrameHeader, header_bytes: usize },
+    Head { header: FrameHeader, header_bytes: usize },
     /// At the front of the backlog.
-    InBacklog(Delivery),
+    Backlog(Delivery),
 }
 
 /// The receiving half of a connection's protocol.
@@ -138,7 +138,7 @@ impl Receiver {
     ) -> Result<Option<Event<'e>>, ProtocolError> {
         match self.advance(input, wanted, rules)? {
             None => Ok(None),
-            Some(Found::InInput { header, header_bytes }) => {
+            Some(Found::Input { header, header_bytes }) => {
                 let frame = input.take(header_bytes + header.payload_bytes as usize);
                 let payload = unmask(&mut frame[header_bytes..], &header);
                 event(header.opcode, header.is_final, payload, wanted).map(Some)
@@ -201,7 +201,7 @@ impl Receiver {
         let is_whole = input.rest().len() as u64 >= frame_bytes;
         if header.opcode.is_control() {
             if is_whole {
-                return Ok(Some(Found::InInput { header, header_bytes }));
+                return Ok(Some(Found::Input { header, header_bytes }));
             }
             self.partial_mut().start_head(input, input.rest().len());
             return Ok(None);
@@ -214,7 +214,7 @@ impl Receiver {
             && self.partial.as_ref().is_none_or(|partial| partial.lets_pass())
             && frame_bytes - header_bytes as u64 <= rules.limits.whole_frame_bytes()
         {
-            return Ok(Some(Found::InInput { header, header_bytes }));
+            return Ok(Some(Found::Input { header, header_bytes }));
         }
         self.partial_mut().start_data(header, wanted, rules)?;
         input.take(header_bytes);

@@ -67,7 +67,7 @@ impl Sender {
     ///
     /// [`Misuse::Closing`] after a Close; [`Misuse::ControlPayloadTooLong`] over 125 bytes.
     pub fn ping(
-        &mut self,
+        &self,
         out: &mut Vec<u8>,
         payload: &[u8],
         mask: Option<[u8; 4]>,
@@ -81,7 +81,7 @@ impl Sender {
     ///
     /// As [`ping`](Self::ping).
     pub fn pong(
-        &mut self,
+        &self,
         out: &mut Vec<u8>,
         payload: &[u8],
         mask: Option<[u8; 4]>,
@@ -124,7 +124,7 @@ impl Sender {
     }
 
     fn control(
-        &mut self,
+        &self,
         out: &mut Vec<u8>,
         opcode: OpCode,
         payload: &[u8],
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn control_payloads_end_at_125_bytes() {
-        let mut sender = Sender::default();
+        let sender = Sender::default();
         let mut out = Vec::new();
         sender.pong(&mut out, &[0; 125], None).unwrap();
         assert_eq!(sender.pong(&mut out, &[0; 126], None), Err(Misuse::ControlPayloadTooLong));

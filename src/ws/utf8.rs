@@ -27,10 +27,7 @@ impl Utf8Stream {
         if simdutf8::basic::from_utf8(rest).is_ok() {
             return Ok(());
         }
-        let error = match simdutf8::compat::from_utf8(rest) {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
-        };
+        let Err(error) = simdutf8::compat::from_utf8(rest) else { return Ok(()) };
         let tail = &rest[error.valid_up_to()..];
         if error.error_len().is_some() || tail.len() > 3 {
             return Err(InvalidUtf8);
