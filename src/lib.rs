@@ -2,4 +2,5 @@
 
 pub mod http;
 pub mod io;
+pub mod session;
 pub mod ws;

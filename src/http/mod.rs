@@ -1,1 +1,38 @@
 //! HTTP/1.1 as far as a WebSocket server needs it, without I/O.
+//!
+//! Bytes come in as slices and go out into a caller's `Vec`; the time is an argument. The path of
+//! a request is [`HeadScanner`] (is the head complete?), [`Request::parse`] (is it valid?),
+//! [`Router::find`] (whose is it?), then [`Upgrade::validate`] or a [`Response`]. `conn` calls
+//! all of it; this module calls nobody.
+
+mod client;
+mod error;
+mod extensions;
+mod files;
+mod framing;
+mod head;
+mod headers;
+mod methods;
+mod protocols;
+mod request;
+mod response;
+mod route;
+mod syntax;
+mod target;
+mod upgrade;
+
+pub use client::{ClientHandshake, ClientRequest, Established, HandshakeError};
+pub use error::{InvalidHeader, RequestError};
+pub use extensions::{Extension, Extensions};
+pub use files::{
+    Decision, FileInfo, InvalidPath, content_type, decide, file_response, relative_path,
+};
+pub use framing::Framing;
+pub use head::{Head, HeadScanner, Limits};
+pub use headers::{HeaderSlots, Headers, MAX_HEADERS};
+pub use methods::Methods;
+pub use protocols::{Accept, Accepted, Protocols, Refusal};
+pub use request::{Request, parse};
+pub use response::{Body, HeadOptions, Response, Source, SourceError, write_switching_protocols};
+pub use route::{Lookup, PatternError, Router, TRAILING_WILDCARD, Variables};
+pub use upgrade::{Upgrade, UpgradeError};
