@@ -14,5 +14,5 @@ if ! "$cache/venv/bin/python" -c 'import websockets' 2>/dev/null; then
     "$cache/venv/bin/pip" install --quiet --disable-pip-version-check "websockets==$websockets"
 fi
 if [[ ! -f $cache/node/node_modules/ws/package.json ]]; then
-    npm install --prefix "$cache/node" --silent --no-audit --no-fund --no-save "ws@$ws"
+    npm install --prefix "$cache/node" --loglevel=error --no-audit --no-fund --no-save "ws@$ws"
 fi
