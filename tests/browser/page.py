@@ -5,7 +5,6 @@
 """
 
 import argparse
-import base64
 import pathlib
 import sys
 import tempfile
@@ -109,6 +108,10 @@ class Page:
             self.check(float(value.removesuffix(" ms")) >= 0, f"{name} is shown")
         self.check(self.browser.script(shown, "echoes") == "9", "nine echoes are counted")
 
+    def has_no_complaints(self):
+        complaints = self.browser.complaints()
+        self.check(not complaints, "the browser's console has no complaints" + "".join(f"\n    {c}" for c in complaints))
+
     def disconnects_and_connects(self):
         self.mark()
         self.browser.click("#disconnect")
@@ -152,8 +155,9 @@ def main():
         page.sends_file()
         page.shows_html_as_text()
         page.shows_round_trips()
+        page.has_no_complaints()
         if options.screenshot:
-            pathlib.Path(options.screenshot).write_bytes(base64.b64decode(browser.command("GET", "/screenshot")))
+            pathlib.Path(options.screenshot).write_bytes(browser.screenshot())
         page.disconnects_and_connects()
         page.outlives_the_server(server, options.command)
     print(f"browser: {page.checks} checks passed")

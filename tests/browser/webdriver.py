@@ -1,5 +1,6 @@
 """The few WebDriver commands that the page test needs, spoken to Debian's chromedriver."""
 
+import base64
 import http.client
 import json
 import shutil
@@ -36,9 +37,13 @@ class Browser:
             raise RuntimeError("chromedriver did not start")
         self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
         options = {"args": flags, "binary": shutil.which("chromium")}
-        capabilities = {"alwaysMatch": {"goog:chromeOptions": options, "unhandledPromptBehavior": "ignore"}}
+        wanted = {
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"browser": "WARNING"},
+            "unhandledPromptBehavior": "ignore",
+        }
         self.path = ""
-        self.path = "/session/" + self.command("POST", "/session", capabilities=capabilities)["sessionId"]
+        self.path = "/session/" + self.command("POST", "/session", capabilities={"alwaysMatch": wanted})["sessionId"]
 
     def command(self, method, path, **arguments):
         body = json.dumps(arguments) if method == "POST" else None
@@ -54,8 +59,12 @@ class Browser:
     def script(self, text, *arguments):
         return self.command("POST", "/execute/sync", script=text, args=arguments)
 
-    def devtools(self, name, **parameters):
-        return self.command("POST", "/goog/cdp/execute", cmd=name, params=parameters)
+    def complaints(self):
+        """What the browser's console warned of: script errors, blocked or missing resources."""
+        return [entry["message"] for entry in self.command("POST", "/se/log", type="browser")]
+
+    def screenshot(self):
+        return base64.b64decode(self.command("GET", "/screenshot"))
 
     def element(self, selector):
         found = self.command("POST", "/element", using="css selector", value=selector)
