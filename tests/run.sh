@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Runs the tests, from a fresh machine with a Rust toolchain to one table of results.
+#
+#     tests/run.sh [all|quick|rust|interop|browser|autobahn]
+#
+# `all` is the default; `quick` is format, lints and debug tests; the last three build the
+# release binary and drive it from outside, once per driver. What is missing is installed
+# where that is allowed. A tool that stays missing fails the run: nothing is skipped.
+set -euo pipefail
+
+DRIVERS=${DRIVERS:-epoll}
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export WIRELOOP_CACHE=${WIRELOOP_CACHE:-$PWD/.cache}
+export CARGO_TERM_COLOR=never PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+logs=$WIRELOOP_CACHE/logs
+binary=${CARGO_TARGET_DIR:-target}/release/wireloop
+mode=${1:-all}
+results=()
+failed=0
+
+wants() {
+    local one
+    for one in all "$@"; do
+        [[ $mode != "$one" ]] || return 0
+    done
+    return 1
+}
+
+# step NAME COMMAND...: runs it with its output in a log, of which a failure shows the end.
+step() {
+    local name=$1 log started microseconds result=passed
+    log=$logs/${name//[^a-z0-9]/-}.log
+    shift
+    echo "== $name"
+    started=${EPOCHREALTIME/./}
+    if ! "$@" >"$log" 2>&1 </dev/null; then
+        result=FAILED
+        failed=$((failed + 1))
+        tail -n 60 "$log" | sed 's/^/   | /'
+        echo "   the whole log: $log"
+    fi
+    microseconds=$((${EPOCHREALTIME/./} - started))
+    summary "$log"
+    results+=("$(printf '%-32s %6d.%d s  %s' "$name" $((microseconds / 1000000)) $((microseconds / 100000 % 10)) "$result")")
+    echo "${results[-1]}"
+}
+
+# The lines of a log in which tests say how much they tested.
+summary() {
+    grep -E '^(autobahn|browser|interop [a-z-]+): [0-9]+ (OK|checks)' "$1" || true
+    awk '/^test result:/ { passed += $4; failed += $6; ignored += $8; seen = 1 }
+         END { if (seen) printf "cargo test: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$1"
+}
+
+# has NAME: whether the tool is here. `venv` is a Python module that Debian packages apart.
+has() {
+    if [[ $1 == venv ]]; then
+        python3 -c 'import ensurepip, venv' 2>/dev/null
+    else
+        command -v "$1" >/dev/null
+    fi
+}
+
+# tools NAME...: installs what is missing from Debian's packages, and says what stays missing.
+tools() {
+    local -A package=([cc]=gcc [venv]=python3-venv [node]=nodejs [chromedriver]=chromium-driver)
+    local tool missing=() wanted=() sudo=()
+    for tool in "$@"; do
+        has "$tool" || wanted+=("${package[$tool]:-$tool}")
+    done
+    [[ ${#wanted[@]} -gt 0 ]] || return 0
+    ((EUID == 0)) || sudo=(sudo -n)
+    if command -v apt-get >/dev/null && "${sudo[@]}" true; then
+        echo "installing ${wanted[*]}"
+        "${sudo[@]}" apt-get update || true
+        for tool in "${wanted[@]}"; do
+            "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$tool" || true
+        done
+    else
+        echo "neither root nor sudo can install packages here"
+    fi
+    for tool in "$@"; do
+        has "$tool" || missing+=("$tool")
+    done
+    [[ ${#missing[@]} -eq 0 ]] || echo "MISSING, please install: ${missing[*]}"
+    [[ ${#missing[@]} -eq 0 ]]
+}
+
+needed_tools() {
+    echo cargo cc
+    ! wants interop || echo python3 venv node npm curl
+    ! wants browser || echo python3 chromium chromedriver
+    ! wants autobahn || echo python3 venv
+}
+
+rust_tests() {
+    step 'format' cargo fmt --all --check
+    step 'lints' cargo clippy --workspace --all-targets -- -D warnings
+    if wants rust; then
+        step 'documentation' env RUSTDOCFLAGS='-D warnings' \
+            cargo doc --workspace --no-deps --document-private-items
+    fi
+    step 'unit and integration tests' cargo test --workspace
+}
+
+outside_tests() {
+    local driver server
+    ! wants interop || step 'interop clients' tests/interop/setup.sh
+    ! wants autobahn || step 'autobahn suite' tests/autobahn/setup.sh
+    for driver in $DRIVERS; do
+        server=("$binary" --driver "$driver")
+        if wants interop; then
+            step "interop curl, $driver" python3 tests/server.py "${server[@]}" -- tests/interop/curl.sh
+            step "interop python, $driver" python3 tests/server.py "${server[@]}" -- \
+                "$WIRELOOP_CACHE/venv/bin/python" tests/interop/python_websockets.py
+            step "interop node, $driver" env NODE_MODULES="$WIRELOOP_CACHE/node/node_modules" \
+                python3 tests/server.py "${server[@]}" -- node tests/interop/node_ws.mjs
+        fi
+        ! wants browser || step "browser, $driver" python3 tests/browser/page.py "${server[@]}"
+        ! wants autobahn || step "autobahn, $driver" python3 tests/autobahn/run.py "${server[@]}"
+    done
+}
+
+case $mode in
+    all | quick | rust | interop | browser | autobahn) ;;
+    *)
+        echo "usage: tests/run.sh [all|quick|rust|interop|browser|autobahn]" >&2
+        exit 2
+        ;;
+esac
+mkdir -p "$logs"
+# shellcheck disable=SC2046 # the names are words, one argument each.
+step 'tools' tools $(needed_tools)
+! wants quick rust || rust_tests
+if wants rust interop browser autobahn; then
+    step 'release build' cargo build --release --workspace
+fi
+! wants interop browser autobahn || outside_tests
+
+echo
+printf '%s\n' "${results[@]}"
+echo "$((${#results[@]} - failed)) passed, $failed failed"
+((failed == 0))
