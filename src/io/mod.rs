@@ -1,1 +1,240 @@
-//! The seam between the server and the kernel.
+//! The seam between the server and the kernel, shaped as completions.
+//!
+//! A [`Driver`] takes operations and returns [`Completion`]s. A readiness interface presents
+//! itself this way easily (try now, wait for the edge if the kernel says no); a completion
+//! interface cannot present itself as readiness. The choice of driver is made once, at the start:
+//! what stands above is generic over it.
+//!
+//! # The contract
+//!
+//! - One pass is: [`wait`](Driver::wait), then [`next`](Driver::next) until it returns `None`,
+//!   then [`flush`](Driver::flush). A pass is bounded in bytes and in accepted connections; what
+//!   is left over comes in the next one, whose `wait` then does not block.
+//! - Every operation that was accepted completes exactly once, or many times where it says so.
+//!   Nothing completes within the call that starts it, except as [`flush`](Driver::flush) says.
+//! - One send per connection is in flight at a time, and it completes when everything was taken
+//!   or nothing more will be: short writes are the driver's affair.
+//! - After [`close`](Driver::close) the only completion with that token is
+//!   [`Completion::Closed`], and only after it the token's index may be used again.
+//! - Time is the driver's: [`now`](Driver::now).
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
+
+mod epoll;
+pub mod sim;
+pub mod sys;
+
+pub use epoll::Epoll;
+
+/// Names a connection to the driver: a place in a table, and the number of its present use, so
+/// that what belongs to an earlier use is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token {
+    /// The place in the table; below 2^32 - 1.
+    pub index: u32,
+    /// Different for each use of the place; below 2^32 - 1.
+    pub generation: u32,
+}
+
+/// What has been done. See the [contract](self#the-contract).
+#[derive(Debug)]
+pub enum Completion<'a, S> {
+    /// A connection was accepted. To be [attached](Driver::attach) or dropped.
+    Accepted {
+        /// The listener's number, from [`Driver::listen`].
+        listener: usize,
+        /// The connection.
+        stream: S,
+        /// The peer's address, if it has one.
+        peer: Option<SocketAddr>,
+    },
+    /// Accepting failed, and has stopped until [`Driver::accept`] is called again.
+    AcceptFailed {
+        /// The listener's number.
+        listener: usize,
+        /// Such as `EMFILE`.
+        error: io::Error,
+    },
+    /// A connection that was [opened](Driver::connect) is established, or is not.
+    Connected {
+        /// The connection.
+        token: Token,
+        /// Whether it is established.
+        result: io::Result<()>,
+    },
+    /// Bytes have arrived. They are the receiver's to change, until the next call.
+    Received {
+        /// The connection.
+        token: Token,
+        /// At least one byte.
+        bytes: &'a mut [u8],
+    },
+    /// Nothing more will arrive: the peer ended its direction (`Ok`), or the connection failed.
+    ReceiveEnded {
+        /// The connection.
+        token: Token,
+        /// How it ended.
+        result: io::Result<()>,
+    },
+    /// The kernel took everything that was to be sent, or will not.
+    Sent {
+        /// The connection.
+        token: Token,
+        /// Whether it did.
+        result: io::Result<()>,
+    },
+    /// The connection is gone; its index may be used again.
+    Closed {
+        /// The connection.
+        token: Token,
+    },
+    /// Another thread used the [`Waker`].
+    Woken,
+}
+
+/// An I/O interface of the kernel, or a simulation of it. See the [contract](self#the-contract).
+pub trait Driver: Sized {
+    /// A connection that has been accepted and not attached.
+    type Stream;
+
+    /// Time since some moment before the driver was made. Never goes back.
+    fn now(&self) -> Duration;
+
+    /// Takes a listening socket and returns its number; accepting starts with
+    /// [`accept`](Self::accept).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, if the socket cannot be watched.
+    fn listen(&mut self, listener: TcpListener) -> io::Result<usize>;
+
+    /// Accepts connections until told otherwise: [`Completion::Accepted`], many times.
+    fn accept(&mut self, listener: usize);
+
+    /// Stops accepting; connections wait in the kernel's queue.
+    fn pause_accept(&mut self, listener: usize);
+
+    /// Closes all listening sockets.
+    fn close_listeners(&mut self);
+
+    /// Gives a connection its token. Nothing is received before [`receive`](Self::receive).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, if the socket cannot be watched; the connection is then closed.
+    fn attach(&mut self, token: Token, stream: Self::Stream) -> io::Result<()>;
+
+    /// Opens a connection, from the address `source` if there is one: [`Completion::Connected`].
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, if no socket could be made; there is then no completion.
+    fn connect(
+        &mut self,
+        token: Token,
+        address: SocketAddr,
+        source: Option<SocketAddr>,
+    ) -> io::Result<()>;
+
+    /// Receives until paused: [`Completion::Received`], many times, then at most one
+    /// [`Completion::ReceiveEnded`].
+    fn receive(&mut self, token: Token);
+
+    /// Stops receiving; what arrives fills the kernel's window. One more
+    /// [`Completion::Received`] may follow.
+    fn pause_receive(&mut self, token: Token);
+
+    /// Sends what the batch holds, for each connection what is its own, and empties the batch.
+    /// A send that completes at once is reported to `sent` and has no other completion.
+    fn flush(&mut self, batch: &mut SendBatch, sent: impl FnMut(Token, io::Result<()>));
+
+    /// Sends bytes that have a buffer of their own: [`Completion::Sent`].
+    fn send(&mut self, token: Token, bytes: Vec<u8>);
+
+    /// Ends our direction of the connection, after everything that was sent.
+    fn shutdown(&mut self, token: Token);
+
+    /// Closes the connection and gives up what is in flight: [`Completion::Closed`].
+    fn close(&mut self, token: Token);
+
+    /// Waits until there is a completion, or for `timeout` (`None`: for ever).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; the driver is then of no more use.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The next completion of this pass.
+    fn next(&mut self) -> Option<Completion<'_, Self::Stream>>;
+
+    /// What lets other threads end a [`wait`](Self::wait).
+    fn waker(&self) -> Waker;
+}
+
+/// Ends a driver's wait from any thread: [`Completion::Woken`].
+#[derive(Clone)]
+pub struct Waker(Arc<dyn Fn() + Send + Sync>);
+
+impl Waker {
+    /// A waker that does `wake`.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wake))
+    }
+
+    /// Wakes the driver; more than one call before it wakes counts as one.
+    pub fn wake(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waker")
+    }
+}
+
+/// The output of a pass: one buffer, and which part of it goes to which connection.
+///
+/// ```
+/// # use wireloop::io::{SendBatch, Token};
+/// let mut batch = SendBatch::default();
+/// let start = batch.bytes.len();
+/// batch.bytes.extend_from_slice(b"hello");
+/// batch.push(Token { index: 0, generation: 7 }, start);
+/// ```
+#[derive(Debug, Default)]
+pub struct SendBatch {
+    /// Bytes to send, those of one connection together.
+    pub bytes: Vec<u8>,
+    sends: Vec<(Token, Range<usize>)>,
+}
+
+impl SendBatch {
+    /// Sends the bytes from `start` to the end of the buffer to the connection.
+    pub fn push(&mut self, token: Token, start: usize) {
+        self.sends.push((token, start..self.bytes.len()));
+    }
+
+    /// Whether nothing is to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.sends.is_empty()
+    }
+
+    /// What goes to which connection.
+    pub fn sends(&self) -> impl Iterator<Item = (Token, &[u8])> {
+        self.sends.iter().map(|(token, range)| (*token, &self.bytes[range.clone()]))
+    }
+
+    /// Empties the batch; a buffer that a large message has grown is given back.
+    pub fn clear(&mut self) {
+        self.sends.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(1 << 20);
+    }
+}

@@ -1,0 +1,214 @@
+//! The command line of the `wireloop` binary.
+
+mod page;
+
+use std::{io::IsTerminal, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use tracing_subscriber::filter::LevelFilter;
+use wireloop::{Config, DriverKind, Echo, Routes, ServerError, StaticFiles, io::sys};
+
+/// Descriptors that are not connections: listeners, event queues, files being served.
+const RESERVED_FILES: u64 = 64;
+
+/// A WebSocket echo server for very many connections, with a page to try it.
+///
+/// Serves a page at / and the echo service at /echo. A client may offer the subprotocol `echo`
+/// or none.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Sizes take k, m or g (1024); times take ms, s, m or h.\n\
+        SIGINT or SIGTERM closes all connections with 1001 and exits with 0; a second one exits \
+        at once with 130. An error at the start exits with 1, a wrong argument with 2."
+)]
+pub(crate) struct Arguments {
+    /// Only `serve`, which may be left out
+    #[arg(value_enum, hide_possible_values = true, default_value = "serve", hide = true)]
+    pub(crate) command: Command,
+
+    /// Address to listen on; may be given several times. Port 0: the kernel chooses
+    #[arg(short, long, value_name = "ADDR", default_value = "0.0.0.0:8181")]
+    pub(crate) listen: Vec<String>,
+
+    /// Threads with an event loop each; default: one per processor the process may use
+    #[arg(short, long, value_name = "N")]
+    pub(crate) workers: Option<NonZeroUsize>,
+
+    /// Interface of the kernel
+    #[arg(short, long, value_enum, default_value = "auto")]
+    pub(crate) driver: Driver,
+
+    /// Directory to serve at / in place of the built-in page
+    #[arg(long, value_name = "DIR")]
+    webroot: Option<PathBuf>,
+
+    /// Let other processes listen on the same address and share its connections
+    #[arg(long)]
+    pub(crate) share_address: bool,
+
+    /// Connections at a time; more wait in the kernel's queue. Default: what the file limit allows
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_connections: Option<NonZeroUsize>,
+
+    /// Longest message; beyond it, close code 1009
+    #[arg(long, value_name = "SIZE", default_value = "16m", value_parser = size, help_heading = "Limits")]
+    max_message: usize,
+
+    /// Longest frame; beyond it, close code 1009
+    #[arg(long, value_name = "SIZE", default_value = "16m", value_parser = size, help_heading = "Limits")]
+    max_frame: usize,
+
+    /// Most frames of a message; beyond it, close code 1009
+    #[arg(long, value_name = "N", default_value_t = 16_384, help_heading = "Limits")]
+    max_fragments: u32,
+
+    /// Longest request head; beyond it, status 431
+    #[arg(long, value_name = "SIZE", default_value = "16k", value_parser = size, help_heading = "Limits")]
+    max_head: usize,
+
+    /// Most output that may wait for a peer that does not take it; beyond it, close code 1008
+    #[arg(long, value_name = "SIZE", default_value = "1m", value_parser = size, help_heading = "Limits")]
+    send_queue: usize,
+
+    /// Time to complete a request, or to start the next one
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Deadlines")]
+    handshake_timeout: Duration,
+
+    /// Silence after which a peer is pinged; 0: never
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, help_heading = "Deadlines")]
+    ping_interval: Duration,
+
+    /// Time to answer a ping
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = time, help_heading = "Deadlines")]
+    pong_timeout: Duration,
+
+    /// Time to answer a Close, and to take the last output
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time, help_heading = "Deadlines")]
+    close_timeout: Duration,
+
+    /// Time that connections have to close when the server stops
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Deadlines")]
+    grace: Duration,
+
+    /// Say only what is wrong
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// What the binary does.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Command {
+    /// Serve.
+    Serve,
+}
+
+/// An interface of the kernel, as it is called on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Driver {
+    /// The best there is.
+    Auto,
+    /// epoll.
+    Epoll,
+}
+
+impl From<Driver> for DriverKind {
+    fn from(driver: Driver) -> Self {
+        match driver {
+            Driver::Auto => Self::Auto,
+            Driver::Epoll => Self::Epoll,
+        }
+    }
+}
+
+impl Arguments {
+    /// The limits and deadlines that were asked for, as far as the file limit allows.
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.connections = self.connections();
+        config.head.head_bytes = self.max_head;
+        config.frames.frame_bytes = self.max_frame;
+        config.frames.message_bytes = self.max_message;
+        config.frames.fragments = self.max_fragments;
+        config.send_queue_bytes = self.send_queue;
+        config.handshake_timeout = self.handshake_timeout;
+        config.ping_interval = Some(self.ping_interval).filter(|interval| !interval.is_zero());
+        config.pong_timeout = self.pong_timeout;
+        config.close_timeout = self.close_timeout;
+        config.shutdown_grace = self.grace;
+        config
+    }
+
+    /// Raises the file limit and says if it is too low for what was asked for.
+    fn connections(&self) -> usize {
+        let limit = sys::raise_file_limit();
+        let possible = usize::try_from(limit.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX);
+        let wanted = self.max_connections.map_or(possible, NonZeroUsize::get);
+        if wanted > possible {
+            tracing::warn!(
+                "--max-connections {wanted} needs a higher limit on open files than {limit}: \
+                 {possible} connections are served; raise the hard limit (ulimit -Hn, LimitNOFILE)"
+            );
+        }
+        wanted.min(possible)
+    }
+}
+
+/// The page or the directory at `/`, and the echo service.
+pub(crate) fn routes(arguments: &Arguments) -> Routes {
+    let routes = Routes::new().websocket("/echo", |_request, protocols| {
+        protocols.choose("echo").map(|accept| accept.session(Echo))
+    });
+    match &arguments.webroot {
+        Some(directory) => routes.get("/**", StaticFiles::new(directory)),
+        None => page::add(routes),
+    }
+}
+
+/// Logs to stderr.
+pub(crate) fn start_log(arguments: &Arguments) {
+    let level = if arguments.quiet { LevelFilter::WARN } else { LevelFilter::INFO };
+    let has_colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(has_colour)
+        .with_target(false)
+        .with_max_level(level)
+        .log_internal_errors(false)
+        .init();
+}
+
+/// One line that says what is wrong and what to do.
+pub(crate) fn explain(error: &ServerError) -> String {
+    let advice = match error {
+        ServerError::Listen { error, .. } => match error.kind() {
+            std::io::ErrorKind::AddrInUse => "stop the other server or choose another --listen",
+            std::io::ErrorKind::AddrNotAvailable => "choose an address of this machine",
+            std::io::ErrorKind::PermissionDenied => "choose a port from 1024 on, or run as root",
+            _ => "give --listen as HOST:PORT, such as 127.0.0.1:8181",
+        },
+        ServerError::Routes(_) => "give --webroot a directory that can be read",
+        _ => return error.to_string(),
+    };
+    format!("{error}: {advice}")
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G']) {
+        None => (text, 1),
+        Some(digits) => match text.as_bytes()[digits.len()] | 0x20 {
+            b'k' => (digits, 1 << 10),
+            b'm' => (digits, 1 << 20),
+            _ => (digits, 1 << 30),
+        },
+    };
+    let number: usize = digits.parse().map_err(|_| "not a size such as 65536, 64k or 16m")?;
+    number.checked_mul(unit).ok_or_else(|| "too large".into())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 10s or 2m".into())
+}

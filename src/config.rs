@@ -1,0 +1,66 @@
+//! Every limit and every deadline, with its default.
+
+use std::time::Duration;
+
+use crate::{http, ws};
+
+/// What a server grants its peers. The defaults are safe to face the Internet with.
+///
+/// ```
+/// use std::time::Duration;
+/// let mut config = wireloop::Config::default();
+/// config.ping_interval = Some(Duration::from_secs(60));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Limits on a request head: 16 KiB, 100 headers. Beyond: 431, or 414 for the target.
+    pub head: http::Limits,
+    /// Limits on frames and messages: 16 MiB each, 16,384 fragments. Beyond: close code 1009.
+    pub frames: ws::Limits,
+    /// How many bytes of output may wait for a peer that does not take them: 1 MiB. Whoever
+    /// sends when more than this waits has the connection closed with 1008, so the most that is
+    /// kept is this and one message.
+    pub send_queue_bytes: usize,
+    /// How many connections the server has at a time: 1,000,000. Beyond, they wait in the
+    /// kernel's queue.
+    pub connections: usize,
+    /// How long a peer may take to complete a request head, to wait before its next request, or
+    /// to take in the next part of a response: 10 s. Then it is disconnected.
+    pub handshake_timeout: Duration,
+    /// After how long a silence a ping is sent: 30 s. `None`: never.
+    pub ping_interval: Option<Duration>,
+    /// How long after such a ping the peer may stay silent: 20 s. Then it is disconnected.
+    pub pong_timeout: Duration,
+    /// How long the closing handshake and the last output may take: 5 s. Then the connection is
+    /// reset.
+    pub close_timeout: Duration,
+    /// How long a server that is stopped waits for its connections to close: 10 s.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            head: http::Limits::default(),
+            frames: ws::Limits::default(),
+            send_queue_bytes: 1 << 20,
+            connections: 1_000_000,
+            handshake_timeout: Duration::from_secs(10),
+            ping_interval: Some(Duration::from_secs(30)),
+            pong_timeout: Duration::from_secs(20),
+            close_timeout: Duration::from_secs(5),
+            shutdown_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// While a peer has not taken this many bytes of output, the completions of its sends wait and
+/// nothing is received from it.
+pub(crate) const HIGH_WATER_BYTES: usize = 64 << 10;
+
+/// While this much data waits for a session that does not read, nothing is received.
+pub(crate) const READ_AHEAD_BYTES: usize = 64 << 10;
+
+// A peer that is disconnected for not taking its output must first have been pushed back.
+const _: () = assert!(HIGH_WATER_BYTES < 1 << 20);

@@ -1,0 +1,174 @@
+//! A connection after its upgrade: the protocol on one side, the session on the other.
+
+use super::{
+    AnySession, Channel, Frame, Received,
+    channel::{End, Link},
+};
+use crate::{
+    Error,
+    ws::{CloseCode, CloseFrame, Event, Input, Limits, Misuse, ReadMode, Receiver, Role, Rules},
+};
+
+/// How often the continuations of a session are called in vain after its connection has ended.
+/// A session that goes on sending for ever, whatever it is told, is dropped then.
+const WIND_UP_ROUNDS: usize = 1000;
+
+/// A WebSocket connection.
+pub(super) struct Active {
+    pub(super) session: Box<dyn AnySession>,
+    pub(super) receiver: Receiver,
+    pub(super) link: Link,
+}
+
+impl std::fmt::Debug for Active {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Active").field("link", &self.link).finish_non_exhaustive()
+    }
+}
+
+/// Whether a connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Going,
+    /// The session has been told of the end and waits for nothing.
+    Finished,
+}
+
+impl Active {
+    pub(super) fn new(session: Box<dyn AnySession>) -> Self {
+        Self { session, receiver: Receiver::default(), link: Link::default() }
+    }
+
+    /// Takes all the input and does all that is due. The session's continuations run here, one
+    /// after the other, whatever they ask for: this is the loop that keeps the stack flat.
+    pub(super) fn run(
+        session: &mut dyn AnySession,
+        receiver: &mut Receiver,
+        channel: &mut Channel<'_>,
+        input: &mut Input<'_>,
+    ) -> Progress {
+        let rules = rules(&channel.shared.config.frames);
+        loop {
+            while session.run_due(channel) {}
+            if std::mem::take(&mut channel.link.has_timed_out) && session.wanted().is_some() {
+                session.received(channel, Received::TimedOut);
+                continue;
+            }
+            if channel.link.has_overflowed && !channel.link.has_ended() {
+                channel.fail(Error::SendQueueFull);
+            }
+            if channel.link.has_ended() {
+                return wind_up(session, receiver, channel, &rules);
+            }
+            if refuses_read(session, receiver) {
+                continue;
+            }
+            let wanted = session.wanted();
+            // While closing, what the session does not read is dropped, so that the peer's Close
+            // is reached.
+            let discards = wanted.is_none() && channel.link.sender.is_closed();
+            let mode = if discards { Some(ReadMode::Frame) } else { wanted };
+            match receiver.next_event(input, mode, &rules) {
+                Ok(None) => return Progress::Going,
+                Ok(Some(event)) => take_event(session, channel, event, !discards),
+                Err(error) => channel.fail(Error::Protocol(error)),
+            }
+        }
+    }
+}
+
+fn rules(limits: &Limits) -> Rules {
+    Rules { role: Role::Server, limits: *limits }
+}
+
+/// Refuses a read of a whole message of which a part has been read as frames.
+fn refuses_read(session: &mut dyn AnySession, receiver: &Receiver) -> bool {
+    let refuses = session.wanted() == Some(ReadMode::Message) && receiver.is_mid_message();
+    if refuses {
+        session.refuse_read(Misuse::MessageInProgress);
+    }
+    refuses
+}
+
+fn take_event(
+    session: &mut dyn AnySession,
+    channel: &mut Channel<'_>,
+    event: Event<'_>,
+    delivers: bool,
+) {
+    match event {
+        Event::Ping(payload) => {
+            // 5.5.2: a pong, unless a Close has been sent. The peer's pings cannot pile up, since
+            // nothing is received while its output waits.
+            let _ = channel.link.sender.pong(channel.out, payload, None);
+        }
+        Event::Pong(payload) => take_pong(session, channel, payload),
+        Event::Close(frame) => take_close(channel, frame),
+        _ if !delivers => {}
+        Event::Text(text) => session.received(channel, Received::Text(text)),
+        Event::Binary(bytes) => session.received(channel, Received::Binary(bytes)),
+        Event::Frame { opcode, is_final, payload } => {
+            let frame = Frame { opcode, is_final, payload };
+            session.received(channel, Received::Frame(frame));
+        }
+    }
+}
+
+fn take_pong(session: &mut dyn AnySession, channel: &mut Channel<'_>, payload: &[u8]) {
+    let stamp = channel.link.ping_stamp;
+    if stamp != 0 && payload == stamp.to_be_bytes() {
+        let micros = (channel.now.as_micros() as u32).wrapping_sub(stamp);
+        channel.link.round_trip_micros = micros.max(1);
+        channel.link.ping_stamp = 0;
+    } else {
+        session.pong(channel, payload);
+    }
+}
+
+/// 5.5.1: the Close is answered with one of the same code, and is the end.
+fn take_close(channel: &mut Channel<'_>, frame: Option<CloseFrame<'_>>) {
+    // Refused if a Close has been sent already: then this is the answer to it.
+    let _ = channel.close(frame.map(|frame| CloseFrame { reason: "", ..frame }));
+    let (code, reason) =
+        frame.map_or((CloseCode::NO_STATUS, ""), |frame| (frame.code, frame.reason));
+    let now = channel.tick();
+    channel.link.end(End::Closed { code, reason: reason.into() }, now);
+}
+
+/// After the end: the session reads what it has not read, then is told; sends complete as the
+/// peer takes them, or fail when it cannot any more.
+fn wind_up(
+    session: &mut dyn AnySession,
+    receiver: &mut Receiver,
+    channel: &mut Channel<'_>,
+    rules: &Rules,
+) -> Progress {
+    for _ in 0..WIND_UP_ROUNDS {
+        if channel.link.is_broken {
+            session.fail_sends();
+        }
+        if session.run_due(channel) || refuses_read(session, receiver) {
+            continue;
+        }
+        match session.wanted() {
+            Some(_) if channel.link.times_told() > 1 => return Progress::Finished,
+            Some(mode) => match receiver.next_event(&mut Input::new(&mut []), Some(mode), rules) {
+                Ok(Some(event)) => take_event(session, channel, event, true),
+                _ => tell_end(session, channel),
+            },
+            None if session.has_pending() => return Progress::Going,
+            None => return Progress::Finished,
+        }
+    }
+    tracing::error!("session goes on sending after the end of its connection: dropped");
+    Progress::Finished
+}
+
+fn tell_end(session: &mut dyn AnySession, channel: &mut Channel<'_>) {
+    match channel.link.tell_end() {
+        End::Closed { code, reason } => {
+            session.received(channel, Received::Closed { code, reason: &reason });
+        }
+        End::Failed(error) => session.received(channel, Received::Failed(error)),
+    }
+}

@@ -1,0 +1,248 @@
+//! What a session can do to its connection while one of its continuations runs.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Handle, Shared, Tick};
+use crate::{
+    Error,
+    config::HIGH_WATER_BYTES,
+    io::Token,
+    ws::{CloseCode, CloseFrame, Kind, Misuse, ProtocolError, Sender},
+};
+
+/// The part of a WebSocket connection that its session can reach.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    pub(super) sender: Sender,
+    /// The session sent more than the peer takes.
+    pub(super) has_overflowed: bool,
+    /// Nothing more can be sent or received.
+    pub(super) is_broken: bool,
+    /// A ping of ours is unanswered, and nothing else has arrived since.
+    pub(super) awaits_pong: bool,
+    /// The outstanding read has waited for too long.
+    pub(super) has_timed_out: bool,
+    /// When our last ping was sent, in microseconds modulo 2^32; also its payload.
+    pub(super) ping_stamp: u32,
+    /// The last round trip in microseconds; 0 before the first.
+    pub(super) round_trip_micros: u32,
+    /// When the outstanding read was asked for.
+    pub(super) read_begun: Option<Tick>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few connections have.
+#[derive(Debug, Default)]
+struct Rare {
+    read_timeout: Option<Duration>,
+    /// Messages from other threads that wait for the end of a fragmented message.
+    held: Vec<(Kind, Vec<u8>)>,
+    held_bytes: usize,
+    close_begun: Option<Tick>,
+    end: Option<End>,
+    /// How often the session was told of the end.
+    told: u8,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    Closed { code: CloseCode, reason: String },
+    Failed(Error),
+}
+
+impl Link {
+    /// Whether nothing more is to be received.
+    pub(super) fn has_ended(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.end.is_some() || rare.told > 0)
+    }
+
+    /// Notes how the connection ended; only the first counts.
+    pub(super) fn end(&mut self, end: End, now: Tick) {
+        self.begin_close(now);
+        if !self.has_ended() {
+            self.rare_mut().end = Some(end);
+        }
+    }
+
+    /// What the session is told now of the end.
+    pub(super) fn tell_end(&mut self) -> End {
+        let rare = self.rare_mut();
+        rare.told = rare.told.saturating_add(1);
+        rare.end.take().unwrap_or(End::Failed(Error::Misuse(Misuse::Ended)))
+    }
+
+    /// How often the session was told of the end.
+    pub(super) fn times_told(&self) -> u8 {
+        self.rare.as_ref().map_or(0, |rare| rare.told)
+    }
+
+    /// From when the closing handshake's deadline counts.
+    pub(super) fn begin_close(&mut self, now: Tick) {
+        self.rare_mut().close_begun.get_or_insert(now);
+    }
+
+    pub(super) fn close_begun(&self) -> Option<Tick> {
+        self.rare.as_ref()?.close_begun
+    }
+
+    pub(super) fn read_timeout(&self) -> Option<Duration> {
+        self.rare.as_ref()?.read_timeout
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.held_bytes)
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+}
+
+/// A [`Link`] together with where its output goes, lent to a session for one call.
+#[derive(Debug)]
+pub(crate) struct Channel<'a> {
+    pub(crate) token: Token,
+    pub(super) link: &'a mut Link,
+    /// The worker's buffer; what this connection sends is appended.
+    pub(super) out: &'a mut Vec<u8>,
+    /// How much of `out` was there before this connection's output of this pass.
+    pub(super) out_start: usize,
+    /// Output of earlier passes that the kernel has not taken.
+    pub(super) queued_bytes: usize,
+    pub(super) shared: &'a Shared,
+    pub(super) now: Duration,
+}
+
+impl Channel<'_> {
+    /// The same for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> Channel<'_> {
+        Channel {
+            token: self.token,
+            link: self.link,
+            out: self.out,
+            out_start: self.out_start,
+            queued_bytes: self.queued_bytes,
+            shared: self.shared,
+            now: self.now,
+        }
+    }
+
+    /// Sends a whole message.
+    pub(crate) fn send_message(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Error> {
+        self.check_queue()?;
+        Ok(self.link.sender.message(self.out, kind, payload, None)?)
+    }
+
+    /// Sends a fragment; with the last one, what was held back for it follows.
+    pub(crate) fn send_fragment(
+        &mut self,
+        kind: Kind,
+        is_final: bool,
+        payload: &[u8],
+    ) -> Result<(), Error> {
+        self.check_queue()?;
+        self.link.sender.fragment(self.out, kind, is_final, payload, None)?;
+        if is_final && let Some(rare) = &mut self.link.rare {
+            rare.held_bytes = 0;
+            for (kind, payload) in std::mem::take(&mut rare.held) {
+                self.link.sender.message(self.out, kind, &payload, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a message that another thread gave; it waits for the end of a fragmented one.
+    pub(crate) fn send_from_handle(&mut self, kind: Kind, payload: Vec<u8>) {
+        if self.check_queue().is_err() || self.link.sender.is_closed() {
+            return;
+        }
+        if self.link.sender.is_mid_message() {
+            let rare = self.link.rare_mut();
+            rare.held_bytes += payload.len() + size_of::<(Kind, Vec<u8>)>();
+            rare.held.push((kind, payload));
+        } else {
+            // Neither closed nor within a message: there is nothing left to refuse.
+            let _ = self.link.sender.message(self.out, kind, &payload, None);
+        }
+    }
+
+    /// Sends a ping.
+    pub(crate) fn send_ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.check_queue()?;
+        Ok(self.link.sender.ping(self.out, payload, None)?)
+    }
+
+    /// Sends a pong.
+    pub(crate) fn send_pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.check_queue()?;
+        Ok(self.link.sender.pong(self.out, payload, None)?)
+    }
+
+    /// Starts the closing handshake.
+    pub(crate) fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Result<(), Misuse> {
+        self.link.sender.close(self.out, frame, None)?;
+        self.link.begin_close(self.tick());
+        Ok(())
+    }
+
+    /// Fails the connection: a Close frame that says why, and nothing more is received.
+    pub(super) fn fail(&mut self, error: Error) {
+        let code = match &error {
+            Error::Protocol(error) => ProtocolError::close_code(*error),
+            Error::SendQueueFull => CloseCode::POLICY_VIOLATION,
+            _ => CloseCode::INTERNAL_ERROR,
+        };
+        let reason = error.to_string();
+        // Refused only after a Close of our own, which then stands.
+        let _ = self.close(Some(CloseFrame { code, reason: &reason }));
+        let now = self.tick();
+        self.link.end(End::Failed(error), now);
+    }
+
+    /// How much output the peer has not taken.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.queued_bytes + self.out.len() - self.out_start + self.link.held_bytes()
+    }
+
+    /// Whether the completions of sends are due.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.pending_bytes() <= HIGH_WATER_BYTES
+    }
+
+    pub(crate) fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        if timeout.is_some() || self.link.rare.is_some() {
+            self.link.rare_mut().read_timeout = timeout;
+        }
+    }
+
+    /// Notes that a read has been asked for.
+    pub(crate) fn read_begins(&mut self) {
+        self.link.read_begun = self.link.read_timeout().map(|_| self.tick());
+    }
+
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        let micros = self.link.round_trip_micros;
+        (micros > 0).then(|| Duration::from_micros(micros.into()))
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        Handle::new(self.token, Arc::clone(&self.shared.inbox))
+    }
+
+    pub(super) fn tick(&self) -> Tick {
+        Tick::at(self.now)
+    }
+
+    /// Refuses to send more to a peer that has taken too little.
+    fn check_queue(&mut self) -> Result<(), Error> {
+        if self.link.is_broken {
+            return Err(Error::Closed);
+        }
+        if self.pending_bytes() > self.shared.config.send_queue_bytes {
+            self.link.has_overflowed = true;
+            return Err(Error::SendQueueFull);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! What other threads ask of a worker's connections. The only file that threads share.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    io::{Token, Waker},
+    ws::{CloseCode, Kind},
+};
+
+/// How many bytes of messages may wait in a worker's inbox.
+const INBOX_BYTES_MAX: usize = 64 << 20;
+
+/// What one command costs beside its payload, in bytes.
+const COMMAND_BYTES: usize = 128;
+
+/// A request from another thread.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Send {
+        token: Token,
+        kind: Kind,
+        payload: Vec<u8>,
+    },
+    Close {
+        token: Token,
+        code: CloseCode,
+        reason: String,
+    },
+    /// Close all connections in good order and end.
+    Stop,
+}
+
+/// A worker's inbox: one lock for a whole batch of commands, one wake for as many as come before
+/// the worker looks.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    queue: Mutex<Queue>,
+    waker: Waker,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    commands: Vec<Command>,
+    bytes: usize,
+    /// Whether the worker has ended.
+    is_closed: bool,
+}
+
+impl Inbox {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self { queue: Mutex::default(), waker }
+    }
+
+    /// Adds a command and wakes the worker if it has none yet.
+    pub(crate) fn push(&self, command: Command) -> Result<(), HandleError> {
+        let cost = COMMAND_BYTES
+            + match &command {
+                Command::Send { payload, .. } => payload.len(),
+                Command::Close { .. } | Command::Stop => 0,
+            };
+        let mut queue = self.lock();
+        if queue.is_closed {
+            return Err(HandleError::Stopped);
+        }
+        if queue.bytes > INBOX_BYTES_MAX && !matches!(command, Command::Stop) {
+            return Err(HandleError::Full);
+        }
+        queue.bytes += cost;
+        queue.commands.push(command);
+        let is_first = queue.commands.len() == 1;
+        drop(queue);
+        if is_first {
+            self.waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Takes all commands.
+    pub(crate) fn take(&self) -> Vec<Command> {
+        let mut queue = self.lock();
+        queue.bytes = 0;
+        std::mem::take(&mut queue.commands)
+    }
+
+    /// Refuses further commands.
+    pub(crate) fn close(&self) {
+        let mut queue = self.lock();
+        queue.is_closed = true;
+        queue.commands = Vec::new();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing that holds the lock can panic half way.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends to a connection, or closes it, from any thread.
+///
+/// What is sent takes its place among what the session sends, whole: never within a fragmented
+/// message. If the connection has ended meanwhile, nothing happens.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    token: Token,
+    inbox: Arc<Inbox>,
+}
+
+impl Handle {
+    pub(crate) fn new(token: Token, inbox: Arc<Inbox>) -> Self {
+        Self { token, inbox }
+    }
+
+    /// Sends a text message.
+    ///
+    /// # Errors
+    ///
+    /// [`HandleError::Full`] if the worker does not keep up, [`HandleError::Stopped`] if it ended.
+    pub fn send_text(&self, text: impl Into<String>) -> Result<(), HandleError> {
+        self.send(Kind::Text, text.into().into_bytes())
+    }
+
+    /// Sends a binary message.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_text`](Self::send_text).
+    pub fn send_binary(&self, bytes: impl Into<Vec<u8>>) -> Result<(), HandleError> {
+        self.send(Kind::Binary, bytes.into())
+    }
+
+    /// Starts the closing handshake, as [`Socket::close`](crate::Socket::close) does. A code or
+    /// reason that must not be sent closes with 1011.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_text`](Self::send_text).
+    pub fn close(&self, code: CloseCode, reason: impl Into<String>) -> Result<(), HandleError> {
+        self.inbox.push(Command::Close { token: self.token, code, reason: reason.into() })
+    }
+
+    fn send(&self, kind: Kind, payload: Vec<u8>) -> Result<(), HandleError> {
+        self.inbox.push(Command::Send { token: self.token, kind, payload })
+    }
+}
+
+/// Why a [`Handle`] could not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandleError {
+    /// More than 64 MiB wait for the worker.
+    Full,
+    /// The server has stopped.
+    Stopped,
+}
+
+impl fmt::Display for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the worker's inbox is full",
+            Self::Stopped => "the server has stopped",
+        })
+    }
+}
+
+impl std::error::Error for HandleError {}

@@ -1,0 +1,493 @@
+//! One connection: its state, its deadlines, its output and its end.
+//!
+//! A [`Connection`] does no I/O and reads no clock. The worker tells it what the driver completed,
+//! lends it a buffer for output, and asks afterwards what it wants: to receive or not, to shut
+//! down, to be closed, to be woken at a time. All of that is computed from the state.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+mod active;
+mod channel;
+mod inbox;
+mod opening;
+mod output;
+mod session;
+mod slab;
+mod tick;
+
+pub use inbox::{Handle, HandleError};
+pub use session::{Frame, Received};
+
+pub(crate) use channel::Channel;
+pub(crate) use inbox::{Command, Inbox};
+pub(crate) use output::Output;
+pub(crate) use session::AnySession;
+pub(crate) use slab::Connections;
+pub(crate) use tick::Tick;
+
+use self::{
+    active::{Active, Progress},
+    channel::End,
+    opening::{Opened, Opening},
+};
+use crate::{
+    Config, Error,
+    config::{HIGH_WATER_BYTES, READ_AHEAD_BYTES},
+    http::{Request, Response},
+    io::Token,
+    ws::{CloseCode, CloseFrame, Input},
+};
+
+/// What the connections of a worker share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) application: Arc<dyn Application>,
+    pub(crate) inbox: Arc<Inbox>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+/// What answers requests.
+pub(crate) trait Application: Send + Sync {
+    /// Answers a request. If it is to be upgraded, the 101 has been appended to `out`.
+    fn answer<'a>(
+        &'a self,
+        request: Request<'a>,
+        peer: Option<SocketAddr>,
+        out: &mut Vec<u8>,
+    ) -> Answer;
+}
+
+/// An answer to a request.
+pub(crate) enum Answer {
+    Respond(Response),
+    Upgraded(Box<dyn AnySession>),
+}
+
+/// What a connection needs while it handles something.
+pub(crate) struct Context<'w> {
+    pub(crate) now: Duration,
+    /// The current date for HTTP.
+    pub(crate) date: &'w str,
+    /// Output is appended here.
+    pub(crate) out: &'w mut Vec<u8>,
+    pub(crate) shared: &'w Shared,
+}
+
+impl Context<'_> {
+    fn tick(&self) -> Tick {
+        Tick::at(self.now)
+    }
+}
+
+/// What is to be done to the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// End our direction; the peer's goes on until it ends.
+    Shutdown,
+    /// Close it.
+    Close,
+}
+
+/// A connection, from the moment it was accepted until its socket is closed.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    token: Token,
+    state: State,
+    output: Output,
+    /// When something arrived last (Active), or the connection last got on (Accepting), or its
+    /// end began (Terminating).
+    last_progress: Tick,
+    /// Whether the driver is to receive: true exactly when it was told so last.
+    is_receiving: bool,
+    /// Whether the peer has ended its direction.
+    peer_has_ended: bool,
+    /// Whether nothing can be sent or received any more.
+    is_broken: bool,
+}
+
+/// The life of a connection's slot. A free one is a vacant entry of the slab.
+///
+/// ```text
+/// Free ──accept──► Accepting ──101──► Active ──end──► Terminating ──closed──► Free
+///                      └───────last response──────────────┘
+/// ```
+#[derive(Debug)]
+enum State {
+    /// HTTP: the opening handshake has not been made.
+    Accepting(Box<Opening>),
+    /// WebSocket: Open or, once a Close frame was sent, Closing (RFC 6455 section 7).
+    Active(Active),
+    /// Nobody is to be told anything any more: output is flushed, then the socket is closed.
+    Terminating(Termination),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Termination {
+    /// The last output is being sent.
+    Flushing,
+    /// Our direction is shut down. What arrives is dropped until the peer ends too, so that no
+    /// reset destroys what it has not read yet (RFC 6455 section 7.1.1).
+    Draining,
+    /// The driver closes the socket.
+    Closing,
+}
+
+impl Connection {
+    pub(crate) fn new(token: Token, peer: Option<SocketAddr>, now: Tick) -> Self {
+        Self {
+            token,
+            state: State::Accepting(Box::new(Opening::new(peer))),
+            output: Output::default(),
+            last_progress: now,
+            is_receiving: false,
+            peer_has_ended: false,
+            is_broken: false,
+        }
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    pub(crate) fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// Takes bytes that have arrived.
+    pub(crate) fn received(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) {
+        if let State::Active(active) = &mut self.state {
+            self.last_progress = cx.tick();
+            active.link.awaits_pong = false;
+        }
+        self.advance(&mut Input::new(bytes), cx);
+    }
+
+    /// Nothing more will arrive.
+    pub(crate) fn receive_ended(&mut self, result: std::io::Result<()>, cx: &mut Context<'_>) {
+        self.peer_has_ended = true;
+        match result {
+            Ok(()) => match &mut self.state {
+                State::Accepting(opening) => opening.end_after_response(),
+                State::Active(active) => {
+                    let end = End::Closed { code: CloseCode::ABNORMAL, reason: String::new() };
+                    active.link.end(end, cx.tick());
+                }
+                State::Terminating(_) => {}
+            },
+            Err(error) => self.break_off(Error::Io(error), cx),
+        }
+        self.advance(&mut Input::new(&mut []), cx);
+    }
+
+    /// The kernel took what was sent, or will not.
+    pub(crate) fn sent(&mut self, result: std::io::Result<()>, cx: &mut Context<'_>) {
+        match result {
+            Ok(()) => {
+                if matches!(self.state, State::Accepting(_)) {
+                    self.last_progress = cx.tick();
+                }
+            }
+            Err(error) => self.break_off(Error::Io(error), cx),
+        }
+        self.advance(&mut Input::new(&mut []), cx);
+    }
+
+    /// Whether something follows when output has been taken.
+    pub(crate) fn awaits_sent(&self) -> bool {
+        if self.output.has_queue() {
+            return true;
+        }
+        match &self.state {
+            State::Accepting(opening) => !opening.wants_receive(),
+            State::Active(active) => active.session.has_pending() || !self.is_receiving,
+            State::Terminating(_) => true,
+        }
+    }
+
+    /// Does what another thread asked for.
+    pub(crate) fn command(&mut self, command: Command, cx: &mut Context<'_>) {
+        let State::Active(active) = &mut self.state else { return };
+        let mut channel = channel(&mut active.link, self.token, &self.output, cx);
+        match command {
+            Command::Send { kind, payload, .. } => channel.send_from_handle(kind, payload),
+            Command::Close { code, reason, .. } => {
+                let frame = CloseFrame { code, reason: &reason };
+                let fallback = CloseFrame { code: CloseCode::INTERNAL_ERROR, reason: "" };
+                // The caller is not there to be told; a Close that was sent before stands.
+                let _ = channel.close(Some(frame)).or_else(|_| channel.close(Some(fallback)));
+            }
+            Command::Stop => {}
+        }
+        self.advance(&mut Input::new(&mut []), cx);
+    }
+
+    /// Begins to end the connection because the server stops.
+    pub(crate) fn stop(&mut self, cx: &mut Context<'_>) {
+        match &mut self.state {
+            State::Accepting(opening) if opening.is_idle() => self.terminate(cx.tick()),
+            State::Accepting(opening) => opening.end_after_response(),
+            State::Active(active) => {
+                let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
+                let mut channel = channel(&mut active.link, self.token, &self.output, cx);
+                // Refused if the connection is closing already.
+                let _ = channel.close(Some(frame));
+            }
+            State::Terminating(_) => {}
+        }
+    }
+
+    /// Ends the connection at once.
+    pub(crate) fn abort(&mut self, cx: &mut Context<'_>) {
+        self.break_off(Error::Closed, cx);
+        self.advance(&mut Input::new(&mut []), cx);
+    }
+
+    /// Does what is due, if it is.
+    pub(crate) fn check_deadlines(&mut self, cx: &mut Context<'_>) {
+        if !self.deadline(cx.shared).has_come(cx.tick()) {
+            return;
+        }
+        match &self.state {
+            State::Active(active) if active.link.close_begun().is_none() => self.check_active(cx),
+            _ => self.break_off(Error::CloseTimeout, cx),
+        }
+        self.advance(&mut Input::new(&mut []), cx);
+    }
+
+    /// When the next deadline is.
+    pub(crate) fn deadline(&self, shared: &Shared) -> Tick {
+        let config = &shared.config;
+        match &self.state {
+            State::Accepting(_) => self.last_progress.after(config.handshake_timeout),
+            State::Terminating(Termination::Closing) => self.last_progress.far(),
+            State::Terminating(_) => self.last_progress.after(config.close_timeout),
+            State::Active(active) => {
+                if let Some(begun) = active.link.close_begun() {
+                    return begun.after(config.close_timeout);
+                }
+                let ping = self.ping_deadline(active, config);
+                match read_deadline(active) {
+                    Some(read) => read.min(ping),
+                    None => ping,
+                }
+            }
+        }
+    }
+
+    /// Whether the driver is to start (`Some(true)`) or stop (`Some(false)`) receiving.
+    pub(crate) fn change_receiving(&mut self) -> Option<bool> {
+        let wants = self.wants_receive();
+        (wants != self.is_receiving).then(|| {
+            self.is_receiving = wants;
+            wants
+        })
+    }
+
+    /// What is to be done to the socket next, once.
+    pub(crate) fn next_step(&mut self, now: Tick) -> Option<Step> {
+        let State::Terminating(termination) = &mut self.state else { return None };
+        let (next, step) = match termination {
+            Termination::Closing => return None,
+            _ if self.is_broken => (Termination::Closing, Step::Close),
+            Termination::Flushing | Termination::Draining if self.peer_has_ended => {
+                if !self.output.is_idle() {
+                    return None;
+                }
+                (Termination::Closing, Step::Close)
+            }
+            Termination::Flushing if self.output.is_idle() => {
+                (Termination::Draining, Step::Shutdown)
+            }
+            Termination::Flushing | Termination::Draining => return None,
+        };
+        *termination = next;
+        self.last_progress = now;
+        Some(step)
+    }
+
+    fn wants_receive(&self) -> bool {
+        if self.is_broken || self.peer_has_ended {
+            return false;
+        }
+        match &self.state {
+            State::Accepting(opening) => opening.wants_receive(),
+            State::Active(active) => {
+                let is_closing = active.link.sender.is_closed();
+                let reads = active.session.wanted().is_some()
+                    || is_closing
+                    || active.receiver.backlog_bytes() <= READ_AHEAD_BYTES;
+                reads
+                    && !active.link.has_ended()
+                    && (is_closing || self.output.pending_bytes() <= HIGH_WATER_BYTES)
+            }
+            State::Terminating(termination) => *termination == Termination::Draining,
+        }
+    }
+
+    /// Runs the connection as far as it gets. A panic in user code ends it, and nothing else.
+    fn advance(&mut self, input: &mut Input<'_>, cx: &mut Context<'_>) {
+        let out_start = cx.out.len();
+        if catch_unwind(AssertUnwindSafe(|| self.run(input, cx))).is_err() {
+            self.panicked(out_start, cx);
+        }
+    }
+
+    fn run(&mut self, input: &mut Input<'_>, cx: &mut Context<'_>) {
+        if let State::Accepting(opening) = &mut self.state {
+            match opening.run(input, self.output.pending_bytes(), cx) {
+                Opened::Waiting => {}
+                Opened::Finished => self.terminate(cx.tick()),
+                Opened::Broken => {
+                    self.is_broken = true;
+                    self.terminate(cx.tick());
+                }
+                Opened::Upgraded(session, mut rest) => {
+                    self.upgrade(session, cx);
+                    self.run_active(&mut Input::new(&mut rest), cx);
+                }
+            }
+        }
+        self.run_active(input, cx);
+    }
+
+    fn upgrade(&mut self, session: Box<dyn AnySession>, cx: &mut Context<'_>) {
+        self.last_progress = cx.tick();
+        self.state = State::Active(Active::new(session));
+        if let State::Active(Active { session, link, .. }) = &mut self.state {
+            session.start(&mut channel(link, self.token, &self.output, cx));
+        }
+    }
+
+    fn run_active(&mut self, input: &mut Input<'_>, cx: &mut Context<'_>) {
+        if let State::Active(Active { session, receiver, link }) = &mut self.state {
+            link.is_broken |= self.is_broken;
+            let mut channel = channel(link, self.token, &self.output, cx);
+            if Active::run(&mut **session, receiver, &mut channel, input) == Progress::Finished {
+                self.terminate(cx.tick());
+            }
+        }
+    }
+
+    /// The one way to an end: nobody is told anything more, what was to be told has been.
+    fn terminate(&mut self, now: Tick) {
+        self.last_progress = now;
+        let ended = std::mem::replace(&mut self.state, State::Terminating(Termination::Flushing));
+        drop(ended);
+    }
+
+    /// The connection is of no more use; `error` is what its session is told.
+    fn break_off(&mut self, error: Error, cx: &mut Context<'_>) {
+        self.is_broken = true;
+        self.output.give_up();
+        match &mut self.state {
+            State::Accepting(_) => self.terminate(cx.tick()),
+            State::Active(active) => active.link.end(End::Failed(error), cx.tick()),
+            State::Terminating(_) => {}
+        }
+    }
+
+    /// User code has panicked: what it left is not called again.
+    fn panicked(&mut self, out_start: usize, cx: &mut Context<'_>) {
+        tracing::error!("a session or handler panicked; its connection is closed");
+        match &mut self.state {
+            State::Accepting(_) => {
+                let response = Response::text(
+                    ::http::StatusCode::INTERNAL_SERVER_ERROR,
+                    "The server met an unexpected condition.\n",
+                );
+                cx.out.truncate(out_start);
+                let options =
+                    crate::http::HeadOptions { keep_alive: false, http10: false, date: cx.date };
+                response.write_head(cx.out, options);
+                if let crate::http::Body::Bytes(bytes) = response.into_body() {
+                    cx.out.extend_from_slice(&bytes);
+                }
+            }
+            State::Active(active) => {
+                let frame = CloseFrame { code: CloseCode::INTERNAL_ERROR, reason: "" };
+                let mut channel = channel(&mut active.link, self.token, &self.output, cx);
+                // Refused if a Close has been sent already.
+                let _ = channel.close(Some(frame));
+            }
+            State::Terminating(_) => {}
+        }
+        let now = cx.tick();
+        // What the session owns may panic again while it is dropped.
+        if catch_unwind(AssertUnwindSafe(|| self.terminate(now))).is_err() {
+            tracing::error!("a session panicked while it was dropped");
+        }
+    }
+
+    /// Pings, misses a pong, or ends a read that has waited for too long.
+    fn check_active(&mut self, cx: &mut Context<'_>) {
+        let now = cx.tick();
+        let State::Active(active) = &mut self.state else { return };
+        if read_deadline(active).is_some_and(|deadline| deadline.has_come(now)) {
+            active.link.has_timed_out = true;
+            active.link.read_begun = None;
+        }
+        let State::Active(active) = &self.state else { return };
+        if !self.ping_deadline(active, &cx.shared.config).has_come(now) {
+            return;
+        }
+        if active.link.awaits_pong {
+            self.break_off(Error::PongTimeout, cx);
+        } else if let State::Active(active) = &mut self.state {
+            // The payload is the time, which tells the round trip; zero stands for none.
+            let stamp = (cx.now.as_micros() as u32).max(1);
+            active.link.ping_stamp = stamp;
+            active.link.awaits_pong = true;
+            let payload = stamp.to_be_bytes();
+            // Refused only while closing, which has a deadline of its own.
+            let _ = active.link.sender.ping(cx.out, &payload, None);
+        }
+    }
+
+    fn ping_deadline(&self, active: &Active, config: &Config) -> Tick {
+        match config.ping_interval {
+            None => self.last_progress.far(),
+            Some(interval) if active.link.awaits_pong => {
+                self.last_progress.after(interval.saturating_add(config.pong_timeout))
+            }
+            Some(interval) => self.last_progress.after(interval),
+        }
+    }
+}
+
+/// When the outstanding read times out.
+fn read_deadline(active: &Active) -> Option<Tick> {
+    let timeout = active.link.read_timeout()?;
+    active.session.wanted()?;
+    Some(active.link.read_begun?.after(timeout))
+}
+
+/// Lends the link to a session.
+fn channel<'a>(
+    link: &'a mut channel::Link,
+    token: Token,
+    output: &Output,
+    cx: &'a mut Context<'_>,
+) -> Channel<'a> {
+    let out_start = cx.out.len();
+    Channel {
+        token,
+        link,
+        out: cx.out,
+        out_start,
+        queued_bytes: output.pending_bytes(),
+        shared: cx.shared,
+        now: cx.now,
+    }
+}

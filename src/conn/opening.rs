@@ -1,0 +1,208 @@
+//! A connection before its upgrade: requests, their responses, and the one that upgrades it.
+
+use std::net::SocketAddr;
+
+use super::{Answer, AnySession, Context};
+use crate::{
+    config::HIGH_WATER_BYTES,
+    http::{Body, HeadOptions, HeadScanner, HeaderSlots, Request, RequestError, Response, Source},
+    ws::Input,
+};
+
+/// How much of a response's body is read at a time.
+const BODY_CHUNK_BYTES: usize = 64 << 10;
+
+/// An HTTP connection.
+#[derive(Debug)]
+pub(super) struct Opening {
+    peer: Option<SocketAddr>,
+    scanner: HeadScanner,
+    /// The start of a head that is not complete; while a response is being sent, also what
+    /// follows it.
+    head: Vec<u8>,
+    body: Option<Streaming>,
+    /// The connection ends with the response that is being sent.
+    is_last: bool,
+}
+
+/// The rest of a response's body.
+struct Streaming {
+    remaining: u64,
+    source: Box<dyn Source>,
+}
+
+/// What has become of the connection.
+pub(super) enum Opened {
+    /// It waits for more input, or for its output to be taken.
+    Waiting,
+    /// Nothing more is to be received; it is closed when its output has been taken.
+    Finished,
+    /// A promised body could not be delivered: only a reset tells the peer (RFC 9112 section 8).
+    Broken,
+    /// It is a WebSocket now. The bytes were received after the handshake.
+    Upgraded(Box<dyn AnySession>, Vec<u8>),
+}
+
+/// What a request leads to.
+enum Handled {
+    Response(Response, After),
+    Upgraded(Box<dyn AnySession>),
+}
+
+/// How a response is sent.
+struct After {
+    with_body: bool,
+    keep_alive: bool,
+    http10: bool,
+}
+
+impl Opening {
+    pub(super) fn new(peer: Option<SocketAddr>) -> Self {
+        Self { peer, scanner: HeadScanner::default(), head: Vec::new(), body: None, is_last: false }
+    }
+
+    /// Whether the connection is between requests.
+    pub(super) fn is_idle(&self) -> bool {
+        self.head.is_empty() && self.body.is_none()
+    }
+
+    /// Ends the connection with the response that is being sent.
+    pub(super) fn end_after_response(&mut self) {
+        self.is_last = true;
+    }
+
+    /// Whether a further request may be received now.
+    pub(super) fn wants_receive(&self) -> bool {
+        self.body.is_none()
+    }
+
+    /// Takes all the input: answers the requests that are complete, one after the other.
+    pub(super) fn run(
+        &mut self,
+        input: &mut Input<'_>,
+        queued_bytes: usize,
+        cx: &mut Context<'_>,
+    ) -> Opened {
+        let out_start = cx.out.len();
+        loop {
+            let pending = queued_bytes + cx.out.len() - out_start;
+            if self.continue_body(pending, cx.out).is_err() {
+                return Opened::Broken;
+            }
+            if self.body.is_some() {
+                self.keep(input);
+                return Opened::Waiting;
+            }
+            if self.is_last {
+                return Opened::Finished;
+            }
+            let handled = match self.next_request(input, cx) {
+                Ok(None) => return Opened::Waiting,
+                Ok(Some(handled)) => handled,
+                Err(error) => {
+                    let after = After { with_body: true, keep_alive: false, http10: false };
+                    Handled::Response(Response::rejected(error), after)
+                }
+            };
+            match handled {
+                Handled::Response(response, after) => self.respond(response, &after, cx),
+                Handled::Upgraded(session) => {
+                    return Opened::Upgraded(session, std::mem::take(&mut self.head));
+                }
+            }
+        }
+    }
+
+    /// Handles the next complete request, whether it lies in the input or among what was kept.
+    fn next_request(
+        &mut self,
+        input: &mut Input<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Handled>, RequestError> {
+        if !self.head.is_empty() {
+            self.keep(input);
+        }
+        let limits = &cx.shared.config.head;
+        let bytes = if self.head.is_empty() { input.rest() } else { &self.head };
+        let Some(head) = self.scanner.scan(bytes, limits)? else {
+            self.keep(input);
+            return Ok(None);
+        };
+        self.scanner = HeadScanner::default();
+        let head_bytes = head.len();
+        let mut slots = HeaderSlots::new();
+        let request = Request::parse(head, limits, &mut slots)?;
+        let handled = handle(request, self.peer, cx);
+        if self.head.is_empty() {
+            input.take(head_bytes);
+        } else {
+            self.head.drain(..head_bytes);
+        }
+        Ok(Some(handled))
+    }
+
+    /// Sends a response, or as much of it as may wait.
+    fn respond(&mut self, response: Response, after: &After, cx: &mut Context<'_>) {
+        let options =
+            HeadOptions { keep_alive: after.keep_alive, http10: after.http10, date: cx.date };
+        response.write_head(cx.out, options);
+        self.is_last |= !after.keep_alive;
+        match response.into_body() {
+            _ if !after.with_body => {}
+            Body::Empty => {}
+            Body::Bytes(bytes) => cx.out.extend_from_slice(&bytes),
+            Body::Stream { length, source } => {
+                self.body = Some(Streaming { remaining: length, source });
+            }
+        }
+    }
+
+    /// Reads as much of the body as may wait to be sent.
+    fn continue_body(&mut self, mut pending: usize, out: &mut Vec<u8>) -> Result<(), ()> {
+        while let Some(body) = &mut self.body {
+            if body.remaining == 0 {
+                self.body = None;
+                return Ok(());
+            }
+            if pending > HIGH_WATER_BYTES {
+                return Ok(());
+            }
+            let start = out.len();
+            let chunk = body.remaining.min(BODY_CHUNK_BYTES as u64) as usize;
+            out.resize(start + chunk, 0);
+            let read = body.source.read(&mut out[start..]).unwrap_or(0).min(chunk);
+            out.truncate(start + read);
+            if read == 0 {
+                return Err(());
+            }
+            body.remaining -= read as u64;
+            pending += read;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, input: &mut Input<'_>) {
+        self.head.extend_from_slice(input.take(usize::MAX));
+    }
+}
+
+/// Asks the application for its answer.
+fn handle(request: Request<'_>, peer: Option<SocketAddr>, cx: &mut Context<'_>) -> Handled {
+    let after = After {
+        with_body: *request.method() != ::http::Method::HEAD,
+        // A body is not read, and what follows a refused upgrade may be frames: neither must be
+        // taken for a request.
+        keep_alive: request.keep_alive() && !request.framing().has_body() && !request.is_upgrade(),
+        http10: request.version() < ::http::Version::HTTP_11,
+    };
+    match cx.shared.application.answer(request, peer, cx.out) {
+        Answer::Respond(response) => Handled::Response(response, after),
+        Answer::Upgraded(session) => Handled::Upgraded(session),
+    }
+}
+
+impl std::fmt::Debug for Streaming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streaming").field("remaining", &self.remaining).finish_non_exhaustive()
+    }
+}

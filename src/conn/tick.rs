@@ -1,0 +1,67 @@
+//! Coarse time for deadlines: milliseconds in 32 bits, compared so that wrapping does not matter.
+
+use std::time::Duration;
+
+/// A moment, in milliseconds since the driver was made, modulo 2^32. Two of them may be compared
+/// if they are less than 24 days apart, to which every timeout is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tick(pub(crate) u32);
+
+/// The longest timeout: 12 days. What should be later is looked at again then.
+const FAR: u32 = 1 << 30;
+
+impl Tick {
+    /// The moment `time` after the driver's start, rounded down.
+    pub(crate) fn at(time: Duration) -> Self {
+        Self(time.as_millis() as u32)
+    }
+
+    /// `timeout` later, rounded up so that nothing happens early.
+    pub(crate) fn after(self, timeout: Duration) -> Self {
+        let millis = timeout.as_nanos().div_ceil(1_000_000).min(u128::from(FAR));
+        Self(self.0.wrapping_add(millis as u32))
+    }
+
+    /// As late as can be told.
+    pub(crate) fn far(self) -> Self {
+        Self(self.0.wrapping_add(FAR))
+    }
+
+    /// Whether this moment has come at `now`.
+    pub(crate) fn has_come(self, now: Self) -> bool {
+        now.0.wrapping_sub(self.0) as i32 >= 0
+    }
+
+    /// The earlier of the two.
+    pub(crate) fn min(self, other: Self) -> Self {
+        if self.has_come(other) { self } else { other }
+    }
+
+    /// How long from `now` until this moment; zero if it has come.
+    pub(crate) fn until(self, now: Self) -> Duration {
+        Duration::from_millis((self.0.wrapping_sub(now.0) as i32).max(0) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_hold_across_the_wrap_of_the_counter() {
+        let now = Tick(u32::MAX - 10);
+        let deadline = now.after(Duration::from_millis(100));
+        assert!(!deadline.has_come(now));
+        assert!(!deadline.has_come(Tick(50)));
+        assert!(deadline.has_come(Tick(89)));
+        assert_eq!(deadline.until(now), Duration::from_millis(100));
+        assert_eq!(deadline.min(now), now);
+    }
+
+    #[test]
+    fn a_timeout_is_rounded_up_and_cut_to_what_can_be_told() {
+        let now = Tick(0);
+        assert_eq!(now.after(Duration::from_nanos(1)), Tick(1));
+        assert_eq!(now.after(Duration::MAX), now.far());
+    }
+}

@@ -1,0 +1,57 @@
+//! How a connection fails, as its session is told.
+
+use std::{fmt, io};
+
+use crate::ws::{Misuse, ProtocolError};
+
+/// Why a read or a send did not succeed, sorted by whose fault it is.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer violated the protocol or a limit; the connection is closed with the error's code.
+    Protocol(ProtocolError),
+    /// The session asked for something that is not allowed; nothing else has changed.
+    Misuse(Misuse),
+    /// The network or the kernel failed.
+    Io(io::Error),
+    /// The peer did not answer a ping in time.
+    PongTimeout,
+    /// The peer did not complete the closing handshake in time.
+    CloseTimeout,
+    /// The peer does not take its output: more than
+    /// [`Config::send_queue_bytes`](crate::Config::send_queue_bytes) wait.
+    SendQueueFull,
+    /// The connection ended before the message could be sent.
+    Closed,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(error) => write!(f, "protocol error: {error}"),
+            Self::Misuse(error) => write!(f, "misuse: {error}"),
+            Self::Io(error) => write!(f, "connection failed: {error}"),
+            Self::PongTimeout => f.write_str("the peer did not answer a ping in time"),
+            Self::CloseTimeout => f.write_str("the peer did not answer the close in time"),
+            Self::SendQueueFull => f.write_str("the peer does not take its output"),
+            Self::Closed => f.write_str("the connection has ended"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Protocol(error) => Some(error),
+            Self::Misuse(error) => Some(error),
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Misuse> for Error {
+    fn from(misuse: Misuse) -> Self {
+        Self::Misuse(misuse)
+    }
+}

@@ -1,0 +1,492 @@
+//! The driver on epoll, through mio: readiness presented as completions.
+//!
+//! A socket is registered once, for both directions and edge-triggered, and never again: no
+//! `epoll_ctl` per message. A receive that returns less than the buffer holds has emptied the
+//! socket (epoll(7)), so there is no second one to be told `EAGAIN`; a receive that fills the
+//! buffer leaves the socket in line for the next pass.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{SocketAddr, TcpListener},
+    os::fd::{AsRawFd, OwnedFd},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mio::{Interest, unix::SourceFd};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags},
+    time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec},
+};
+
+use super::{Completion, Driver, SendBatch, Token, Waker, sys};
+
+/// What one receive may bring. Small enough to stay in the second-level cache together with what
+/// is sent in reply.
+const RECEIVE_BYTES: usize = 64 << 10;
+
+/// What one pass may receive, so that what was read is still cached when its answers are sent.
+const PASS_BYTES: usize = 512 << 10;
+
+/// How many connections one pass may accept.
+const PASS_ACCEPTS: usize = 64;
+
+/// How many events one wait may bring.
+const EVENTS: usize = 1024;
+
+/// Timeouts below this are kept to the microsecond with a timer of their own: epoll counts in
+/// milliseconds, and mio rounds up.
+const FINE_TIMEOUT: Duration = Duration::from_millis(20);
+
+const WAKE: mio::Token = mio::Token(usize::MAX);
+const TIMER: mio::Token = mio::Token(usize::MAX - 1);
+/// The generation of the tokens that stand for listeners.
+const LISTENERS: u32 = u32::MAX;
+
+/// The epoll driver.
+#[derive(Debug)]
+pub struct Epoll {
+    poll: mio::Poll,
+    events: mio::Events,
+    waker: Arc<mio::Waker>,
+    timer: Option<OwnedFd>,
+    start: Instant,
+    sockets: Vec<Option<Socket>>,
+    listeners: Vec<Listener>,
+    /// Sockets that are receiving and may have something, in order of arrival.
+    readable: VecDeque<Token>,
+    /// How many of `readable` may still be served in this pass.
+    turns: usize,
+    pass_bytes_left: usize,
+    pass_accepts_left: usize,
+    done: VecDeque<Done>,
+    buffer: Box<[u8]>,
+}
+
+/// An operation that has completed and was not yet returned.
+#[derive(Debug)]
+enum Done {
+    Connected(Token, io::Result<()>),
+    Sent(Token, io::Result<()>),
+    Closed(Token),
+    Woken,
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    is_accepting: bool,
+    /// Whether connections may be waiting: an edge came and `EAGAIN` has not yet.
+    is_ready: bool,
+}
+
+#[derive(Debug)]
+struct Socket {
+    fd: OwnedFd,
+    generation: u32,
+    is_receiving: bool,
+    /// An edge came and the socket has not been emptied since.
+    is_readable: bool,
+    /// The peer has ended its direction, or the socket has failed: a short read is not the end.
+    is_ending: bool,
+    /// Whether the socket stands in `readable`.
+    is_queued: bool,
+    waiting: Option<Box<Waiting>>,
+}
+
+/// What a socket does when it becomes writable.
+#[derive(Debug)]
+enum Waiting {
+    Connect,
+    Send { bytes: Vec<u8>, sent: usize },
+}
+
+impl Epoll {
+    /// A driver with nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, such as `EMFILE`.
+    pub fn new() -> io::Result<Self> {
+        let poll = mio::Poll::new()?;
+        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE)?);
+        Ok(Self {
+            poll,
+            events: mio::Events::with_capacity(EVENTS),
+            waker,
+            timer: None,
+            start: Instant::now(),
+            sockets: Vec::new(),
+            listeners: Vec::new(),
+            readable: VecDeque::new(),
+            turns: 0,
+            pass_bytes_left: 0,
+            pass_accepts_left: 0,
+            done: VecDeque::new(),
+            buffer: vec![0; RECEIVE_BYTES].into_boxed_slice(),
+        })
+    }
+
+    fn socket(&mut self, token: Token) -> Option<&mut Socket> {
+        let socket = self.sockets.get_mut(token.index as usize)?.as_mut()?;
+        (socket.generation == token.generation).then_some(socket)
+    }
+
+    fn register(&mut self, token: Token, fd: OwnedFd, waiting: Option<Waiting>) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), pack(token), interest)?;
+        let index = token.index as usize;
+        if index >= self.sockets.len() {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        self.sockets[index] = Some(Socket {
+            fd,
+            generation: token.generation,
+            is_receiving: false,
+            is_readable: false,
+            is_ending: false,
+            is_queued: false,
+            waiting: waiting.map(Box::new),
+        });
+        Ok(())
+    }
+
+    /// Puts the socket in line if it has something and is to receive.
+    fn queue_if_readable(&mut self, token: Token) {
+        if let Some(socket) = self.socket(token)
+            && socket.is_receiving
+            && socket.is_readable
+            && !socket.is_queued
+        {
+            socket.is_queued = true;
+            self.readable.push_back(token);
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.done.is_empty()
+            || !self.readable.is_empty()
+            || self.listeners.iter().any(|listener| listener.is_accepting && listener.is_ready)
+    }
+
+    /// Marks what the events of a wait tell.
+    fn take_events(&mut self) {
+        let events = std::mem::replace(&mut self.events, mio::Events::with_capacity(0));
+        for event in &events {
+            match event.token() {
+                WAKE => self.done.push_back(Done::Woken),
+                TIMER => {}
+                token => match unpack(token) {
+                    Token { index, generation: LISTENERS } => {
+                        self.listeners[index as usize].is_ready = true;
+                    }
+                    token => self.take_event(token, event),
+                },
+            }
+        }
+        self.events = events;
+    }
+
+    fn take_event(&mut self, token: Token, event: &mio::event::Event) {
+        let Some(socket) = self.socket(token) else { return };
+        let is_ending = event.is_read_closed() || event.is_error();
+        if event.is_readable() || is_ending {
+            socket.is_readable = true;
+            socket.is_ending |= is_ending;
+        }
+        if socket.waiting.is_some() && (event.is_writable() || event.is_error()) {
+            self.go_on_writing(token);
+        }
+        self.queue_if_readable(token);
+    }
+
+    /// Continues what waited for the socket to become writable.
+    fn go_on_writing(&mut self, token: Token) {
+        let Some(socket) = self.socket(token) else { return };
+        let done = match socket.waiting.as_deref_mut() {
+            None => return,
+            Some(Waiting::Connect) => {
+                let result = match rustix::net::sockopt::socket_error(&socket.fd) {
+                    Ok(result) => result,
+                    Err(error) => Err(error),
+                };
+                Done::Connected(token, result.map_err(Into::into))
+            }
+            Some(Waiting::Send { bytes, sent }) => match send_now(&socket.fd, &bytes[*sent..]) {
+                Ok(taken) => {
+                    *sent += taken;
+                    if *sent < bytes.len() {
+                        return;
+                    }
+                    Done::Sent(token, Ok(()))
+                }
+                Err(error) => Done::Sent(token, Err(error.into())),
+            },
+        };
+        socket.waiting = None;
+        self.done.push_back(done);
+    }
+
+    /// Receives once from the socket that is next in line.
+    fn receive_next(&mut self) -> Option<Received> {
+        while self.turns > 0 && self.pass_bytes_left > 0 {
+            self.turns -= 1;
+            let token = self.readable.pop_front()?;
+            let socket = self.sockets.get_mut(token.index as usize).and_then(Option::as_mut);
+            let Some(socket) = socket.filter(|s| s.generation == token.generation) else {
+                continue;
+            };
+            socket.is_queued = false;
+            if !socket.is_receiving {
+                continue;
+            }
+            match receive_now(&socket.fd, &mut self.buffer) {
+                Ok(0) => {
+                    socket.is_receiving = false;
+                    return Some(Received::Ended(token, Ok(())));
+                }
+                Ok(bytes) => {
+                    socket.is_readable = bytes == self.buffer.len() || socket.is_ending;
+                    self.pass_bytes_left = self.pass_bytes_left.saturating_sub(bytes);
+                    self.queue_if_readable(token);
+                    return Some(Received::Bytes(token, bytes));
+                }
+                Err(Errno::AGAIN) => socket.is_readable = false,
+                Err(error) => {
+                    socket.is_receiving = false;
+                    return Some(Received::Ended(token, Err(error.into())));
+                }
+            }
+        }
+        None
+    }
+
+    fn accept_next(&mut self) -> Option<Completion<'static, OwnedFd>> {
+        for (number, listener) in self.listeners.iter_mut().enumerate() {
+            while listener.is_accepting && listener.is_ready && self.pass_accepts_left > 0 {
+                self.pass_accepts_left -= 1;
+                let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+                match rustix::net::acceptfrom_with(&listener.socket, flags) {
+                    Ok((stream, peer)) => {
+                        let peer = peer.and_then(socket_address);
+                        return Some(Completion::Accepted { listener: number, stream, peer });
+                    }
+                    Err(Errno::AGAIN) => listener.is_ready = false,
+                    // The connection failed before it was accepted: not the listener's trouble.
+                    Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
+                    Err(error) => {
+                        listener.is_accepting = false;
+                        return Some(Completion::AcceptFailed {
+                            listener: number,
+                            error: error.into(),
+                        });
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Arms the timer that counts finer than epoll does.
+    fn set_fine_timer(&mut self, timeout: Duration) -> io::Result<()> {
+        if self.timer.is_none() {
+            let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+            let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            let mut source = SourceFd(&timer.as_raw_fd());
+            self.poll.registry().register(&mut source, TIMER, Interest::READABLE)?;
+            self.timer = Some(timer);
+        }
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let value = Timespec { tv_sec: 0, tv_nsec: i64::from(timeout.subsec_nanos().max(1)) };
+        let setting = Itimerspec { it_interval: zero, it_value: value };
+        if let Some(timer) = &self.timer {
+            rustix::time::timerfd_settime(timer, TimerfdTimerFlags::empty(), &setting)?;
+        }
+        Ok(())
+    }
+}
+
+enum Received {
+    Bytes(Token, usize),
+    Ended(Token, io::Result<()>),
+}
+
+impl Driver for Epoll {
+    type Stream = OwnedFd;
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn listen(&mut self, listener: TcpListener) -> io::Result<usize> {
+        let number = self.listeners.len();
+        let token = pack(Token { index: number as u32, generation: LISTENERS });
+        let mut source = SourceFd(&listener.as_raw_fd());
+        self.poll.registry().register(&mut source, token, Interest::READABLE)?;
+        self.listeners.push(Listener { socket: listener, is_accepting: false, is_ready: false });
+        Ok(number)
+    }
+
+    fn accept(&mut self, listener: usize) {
+        if let Some(listener) = self.listeners.get_mut(listener) {
+            listener.is_accepting = true;
+            // The edge may have come and gone while nobody was accepting.
+            listener.is_ready = true;
+        }
+    }
+
+    fn pause_accept(&mut self, listener: usize) {
+        if let Some(listener) = self.listeners.get_mut(listener) {
+            listener.is_accepting = false;
+        }
+    }
+
+    fn close_listeners(&mut self) {
+        self.listeners.clear();
+    }
+
+    fn attach(&mut self, token: Token, stream: OwnedFd) -> io::Result<()> {
+        self.register(token, stream, None)
+    }
+
+    fn connect(
+        &mut self,
+        token: Token,
+        address: SocketAddr,
+        source: Option<SocketAddr>,
+    ) -> io::Result<()> {
+        let fd = sys::connect(address, source)?;
+        self.register(token, fd, Some(Waiting::Connect))
+    }
+
+    fn receive(&mut self, token: Token) {
+        if let Some(socket) = self.socket(token) {
+            socket.is_receiving = true;
+            self.queue_if_readable(token);
+        }
+    }
+
+    fn pause_receive(&mut self, token: Token) {
+        if let Some(socket) = self.socket(token) {
+            socket.is_receiving = false;
+        }
+    }
+
+    fn flush(&mut self, batch: &mut SendBatch, mut sent: impl FnMut(Token, io::Result<()>)) {
+        for (token, bytes) in batch.sends() {
+            let Some(socket) = self.socket(token) else { continue };
+            match send_now(&socket.fd, bytes) {
+                Ok(taken) if taken == bytes.len() => sent(token, Ok(())),
+                Ok(taken) => {
+                    let bytes = bytes[taken..].to_vec();
+                    socket.waiting = Some(Box::new(Waiting::Send { bytes, sent: 0 }));
+                }
+                Err(error) => sent(token, Err(error.into())),
+            }
+        }
+        batch.clear();
+    }
+
+    fn send(&mut self, token: Token, bytes: Vec<u8>) {
+        if let Some(socket) = self.socket(token) {
+            socket.waiting = Some(Box::new(Waiting::Send { bytes, sent: 0 }));
+            self.go_on_writing(token);
+        }
+    }
+
+    fn shutdown(&mut self, token: Token) {
+        if let Some(socket) = self.socket(token) {
+            // Fails only if the connection is gone, which receiving tells.
+            let _ = rustix::net::shutdown(&socket.fd, Shutdown::Write);
+        }
+    }
+
+    fn close(&mut self, token: Token) {
+        if self.socket(token).is_some() {
+            // Closing the descriptor takes it out of epoll.
+            self.sockets[token.index as usize] = None;
+            self.done.push_back(Done::Closed(token));
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = if self.has_work() { Some(Duration::ZERO) } else { timeout };
+        let timeout = match timeout {
+            Some(fine) if !fine.is_zero() && fine < FINE_TIMEOUT => {
+                self.set_fine_timer(fine)?;
+                Some(FINE_TIMEOUT)
+            }
+            other => other,
+        };
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => self.take_events(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        self.turns = self.readable.len();
+        self.pass_bytes_left = PASS_BYTES;
+        self.pass_accepts_left = PASS_ACCEPTS;
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<Completion<'_, OwnedFd>> {
+        while let Some(done) = self.done.pop_front() {
+            return Some(match done {
+                // What completed before the connection was closed is of no interest any more.
+                Done::Connected(token, _) | Done::Sent(token, _)
+                    if self.socket(token).is_none() =>
+                {
+                    continue;
+                }
+                Done::Connected(token, result) => Completion::Connected { token, result },
+                Done::Sent(token, result) => Completion::Sent { token, result },
+                Done::Closed(token) => Completion::Closed { token },
+                Done::Woken => Completion::Woken,
+            });
+        }
+        match self.receive_next() {
+            Some(Received::Bytes(token, bytes)) => {
+                Some(Completion::Received { token, bytes: &mut self.buffer[..bytes] })
+            }
+            Some(Received::Ended(token, result)) => {
+                Some(Completion::ReceiveEnded { token, result })
+            }
+            None => self.accept_next(),
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        let waker = Arc::clone(&self.waker);
+        // An eventfd that cannot be written to is full, and so will wake.
+        Waker::new(move || drop(waker.wake()))
+    }
+}
+
+/// Receives what is there, at least one byte; zero at the end.
+fn receive_now(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    rustix::io::retry_on_intr(|| rustix::net::recv(fd, &mut *buffer, RecvFlags::empty()))
+        .map(|(_, received)| received)
+}
+
+/// Sends what the kernel takes at once, which may be nothing.
+fn send_now(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
+    let result = rustix::io::retry_on_intr(|| rustix::net::send(fd, bytes, SendFlags::NOSIGNAL));
+    match result {
+        Err(Errno::AGAIN) => Ok(0),
+        other => other,
+    }
+}
+
+fn socket_address(address: SocketAddrAny) -> Option<SocketAddr> {
+    SocketAddr::try_from(address).ok()
+}
+
+fn pack(token: Token) -> mio::Token {
+    mio::Token((token.generation as usize) << 32 | token.index as usize)
+}
+
+fn unpack(token: mio::Token) -> Token {
+    Token { index: token.0 as u32, generation: (token.0 >> 32) as u32 }
+}

@@ -1,0 +1,122 @@
+//! Socket options, limits and placement: what the kernel is asked for once, not per message.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::fd::{AsRawFd, OwnedFd},
+};
+
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// The length of the kernel's queue of connections that wait to be accepted, as far as
+/// `net.core.somaxconn` allows.
+const BACKLOG: i32 = 65_535;
+
+/// A listening socket that shares its address with those of other workers (`SO_REUSEPORT`) and
+/// whose connections send at once (`TCP_NODELAY` is inherited from it).
+///
+/// # Errors
+///
+/// The kernel's: the address is in use, is not of this machine, or needs a privilege.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds the address without `SO_REUSEPORT` and lets it go: fails if any other process listens
+/// there, which a socket with that option would silently share.
+///
+/// # Errors
+///
+/// The kernel's, such as `EADDRINUSE`.
+pub fn check_address_is_free(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
+}
+
+/// A socket that is connecting to `address`, without waiting.
+pub(super) fn connect(address: SocketAddr, source: Option<SocketAddr>) -> io::Result<OwnedFd> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(source) = source {
+        // The port is then chosen when the destination is known, which makes four times as many
+        // connections possible as the port range has ports.
+        set_bind_address_no_port(&socket)?;
+        socket.bind(&source.into())?;
+    }
+    match socket.connect(&address.into()) {
+        Ok(()) => Ok(socket.into()),
+        Err(error)
+            if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
+        {
+            Ok(socket.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `IP_BIND_ADDRESS_NO_PORT` (Linux 4.2), which no safe wrapper offers.
+fn set_bind_address_no_port(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: setsockopt(2) reads `optlen` bytes at `optval`, which is what `on` has, and keeps
+    // no pointer; the descriptor is open as long as `socket` is borrowed.
+    #[expect(unsafe_code, reason = "a system call that socket2 and rustix do not wrap")]
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Raises the soft limit on open files to the hard limit, and returns it.
+pub fn raise_file_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let Some(maximum) = limit.maximum else { return limit.current.unwrap_or(u64::MAX) };
+    let raised = Rlimit { current: Some(maximum), maximum: Some(maximum) };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(_) => limit.current.unwrap_or(maximum),
+    }
+}
+
+/// The processors that this process may use, in ascending order.
+pub fn allowed_processors() -> Vec<usize> {
+    let Ok(set) = sched_getaffinity(None) else { return vec![] };
+    (0..CpuSet::MAX_CPU).filter(|&processor| set.is_set(processor)).collect()
+}
+
+/// Keeps the calling thread on one processor.
+///
+/// # Errors
+///
+/// The kernel's, if the process may not use that processor.
+pub fn pin_thread(processor: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// Whether accepting failed for want of a resource that comes back when a connection ends, as
+/// opposed to a connection that was gone before it was accepted.
+pub fn is_out_of_resources(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let resources = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS];
+    error.raw_os_error().is_some_and(|code| resources.iter().any(|e| e.raw_os_error() == code))
+}

@@ -1,0 +1,297 @@
+//! From a configuration to running workers.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    thread,
+};
+
+mod deadlines;
+mod worker;
+
+pub use worker::Worker;
+
+use crate::{
+    Config,
+    conn::{Command, Inbox},
+    io::{Driver, Epoll, sys},
+    session::{Routes, RoutesError},
+};
+
+/// Which interface of the kernel the workers use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DriverKind {
+    /// The best there is.
+    #[default]
+    Auto,
+    /// epoll, through mio.
+    Epoll,
+}
+
+impl fmt::Display for DriverKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Epoll => "epoll",
+        })
+    }
+}
+
+/// A server: routes, limits, addresses.
+///
+/// ```no_run
+/// use wireloop::{Echo, Routes, Server};
+/// let routes = Routes::new().websocket("/echo", |_request, protocols| {
+///     protocols.choose("echo").map(|accept| accept.session(Echo))
+/// });
+/// Server::new(routes).listen("0.0.0.0:8181")?.run()?;
+/// # Ok::<(), wireloop::ServerError>(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    routes: Routes,
+    config: Config,
+    workers: usize,
+    driver: DriverKind,
+    shares_address: bool,
+    listeners: Vec<(SocketAddr, TcpListener)>,
+    stopper: Stopper,
+}
+
+impl Server {
+    /// A server that listens nowhere yet, with one worker for each processor that the process
+    /// may use.
+    pub fn new(routes: Routes) -> Self {
+        Self {
+            routes,
+            config: Config::default(),
+            workers: sys::allowed_processors().len().max(1),
+            driver: DriverKind::default(),
+            shares_address: false,
+            listeners: Vec::new(),
+            stopper: Stopper::default(),
+        }
+    }
+
+    /// Sets the limits and deadlines.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets the number of workers; at least one.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Chooses the driver.
+    pub fn driver(mut self, driver: DriverKind) -> Self {
+        self.driver = driver;
+        self
+    }
+
+    /// Whether other processes may listen on the same addresses, to share the connections
+    /// (`SO_REUSEPORT`). Otherwise an address that is in use is an error.
+    pub fn share_address(mut self, shares: bool) -> Self {
+        self.shares_address = shares;
+        self
+    }
+
+    /// Listens on an address; port 0 lets the kernel choose. May be called several times. From
+    /// now on connections are queued.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Routes`], or [`ServerError::Listen`] if the address is not one, is in use,
+    /// or may not be used.
+    pub fn listen(
+        mut self,
+        address: impl ToSocketAddrs + fmt::Display,
+    ) -> Result<Self, ServerError> {
+        let name = address.to_string();
+        let error = |error| ServerError::Listen { address: name.clone(), error };
+        self.routes = self.routes.checked().map_err(ServerError::Routes)?;
+        for address in address.to_socket_addrs().map_err(error)? {
+            if !self.shares_address {
+                sys::check_address_is_free(address).map_err(error)?;
+            }
+            let listener = sys::listen(address).map_err(error)?;
+            let bound = listener.local_addr().map_err(error)?;
+            self.listeners.push((bound, listener));
+        }
+        Ok(self)
+    }
+
+    /// The addresses that the server listens on.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.listeners.iter().map(|(address, _)| *address)
+    }
+
+    /// What stops the server, from any thread.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Serves until it is [stopped](Stopper::stop), and all connections have ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Worker`] if a worker could not start or its driver failed; the others have
+    /// then been stopped.
+    pub fn run(self) -> Result<(), ServerError> {
+        let Self { routes, config, workers, driver, listeners, stopper, .. } = self;
+        let plan = Plan {
+            routes: Arc::new(routes.checked().map_err(ServerError::Routes)?),
+            config: Arc::new(config),
+            open: Arc::default(),
+            stopper,
+            pins: workers <= sys::allowed_processors().len(),
+        };
+        let listeners = listeners_per_worker(listeners, workers)?;
+        tracing::info!(workers, driver = %DriverKind::Epoll, asked = %driver, "serving");
+        plan.run(listeners).map_err(ServerError::Worker)
+    }
+}
+
+/// The sockets of each worker: every address once for each.
+fn listeners_per_worker(
+    listeners: Vec<(SocketAddr, TcpListener)>,
+    workers: usize,
+) -> Result<Vec<Vec<TcpListener>>, ServerError> {
+    let again = |address: SocketAddr| {
+        sys::listen(address)
+            .map_err(|error| ServerError::Listen { address: address.to_string(), error })
+    };
+    let others = (1..workers).map(|_| listeners.iter().map(|(address, _)| again(*address)));
+    let mut all: Vec<Vec<_>> = others.map(Iterator::collect).collect::<Result<_, _>>()?;
+    all.push(listeners.into_iter().map(|(_, listener)| listener).collect());
+    Ok(all)
+}
+
+/// What the workers have in common.
+struct Plan {
+    routes: Arc<Routes>,
+    config: Arc<Config>,
+    open: Arc<AtomicUsize>,
+    stopper: Stopper,
+    /// Whether each worker has a processor to itself.
+    pins: bool,
+}
+
+impl Plan {
+    /// Runs a worker for each set of listeners, until all have ended.
+    fn run(&self, listeners: Vec<Vec<TcpListener>>) -> io::Result<()> {
+        thread::scope(|scope| {
+            let spawn = |(number, listeners)| {
+                thread::Builder::new()
+                    .name(format!("worker {number}"))
+                    .spawn_scoped(scope, move || self.work(number, listeners))
+                    .inspect_err(|_| self.stopper.stop())
+            };
+            let threads: Vec<_> = listeners.into_iter().enumerate().map(spawn).collect();
+            threads.into_iter().try_for_each(|thread| {
+                thread?.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
+            })
+        })
+    }
+
+    /// The life of one worker. However it ends, the others end too: a server that listens and
+    /// does not serve would be worse than none.
+    fn work(&self, number: usize, listeners: Vec<TcpListener>) -> io::Result<()> {
+        let _stops_others = StopOnDrop(&self.stopper);
+        if self.pins
+            && let Some(&processor) = sys::allowed_processors().get(number)
+            && let Err(error) = sys::pin_thread(processor)
+        {
+            tracing::warn!(%error, processor, "a worker is not pinned");
+        }
+        let driver = Epoll::new()?;
+        let inbox = Arc::new(Inbox::new(driver.waker()));
+        let mut worker = Worker::with_others(
+            driver,
+            Arc::clone(&self.routes) as _,
+            Arc::clone(&self.config),
+            Arc::clone(&inbox),
+            Arc::clone(&self.open),
+            listeners,
+        )?;
+        self.stopper.register(inbox);
+        worker.run()
+    }
+}
+
+struct StopOnDrop<'a>(&'a Stopper);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Stops a server in good order: no more connections are accepted, every peer gets a Close frame
+/// with 1001, and what has not ended after [`Config::shutdown_grace`] is reset.
+#[derive(Clone, Debug, Default)]
+pub struct Stopper(Arc<Mutex<Stopping>>);
+
+#[derive(Debug, Default)]
+struct Stopping {
+    is_stopped: bool,
+    inboxes: Vec<Arc<Inbox>>,
+}
+
+impl Stopper {
+    /// Begins to stop the server; it has stopped when [`Server::run`] returns.
+    pub fn stop(&self) {
+        let mut stopping = self.lock();
+        stopping.is_stopped = true;
+        for inbox in stopping.inboxes.drain(..) {
+            // Fails only if the worker has ended.
+            let _ = inbox.push(Command::Stop);
+        }
+    }
+
+    fn register(&self, inbox: Arc<Inbox>) {
+        let mut stopping = self.lock();
+        if stopping.is_stopped {
+            let _ = inbox.push(Command::Stop);
+        } else {
+            stopping.inboxes.push(inbox);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stopping> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a server does not serve.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A route is wrong, or what it serves is not there.
+    Routes(RoutesError),
+    /// An address cannot be listened on.
+    Listen {
+        /// The address, as it was given.
+        address: String,
+        /// What the kernel says.
+        error: io::Error,
+    },
+    /// A worker could not start, or failed.
+    Worker(io::Error),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Routes(error) => error.fmt(f),
+            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Worker(error) => write!(f, "cannot serve: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}

@@ -1,0 +1,370 @@
+//! One worker: one thread, one driver, one loop.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::deadlines::Deadlines;
+use crate::{
+    Config,
+    conn::{Application, Command, Connection, Connections, Context, Inbox, Shared, Step, Tick},
+    io::{Completion, Driver, SendBatch, Token, sys},
+    session::Routes,
+};
+
+/// How long accepting pauses when there is no room for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// One event loop and its connections. [`Server`](crate::Server) runs one per processor; a worker
+/// may also be driven by hand, pass by pass.
+#[derive(Debug)]
+pub struct Worker<D> {
+    driver: D,
+    shared: Shared,
+    connections: Connections,
+    /// How many connections all workers have.
+    open: Arc<AtomicUsize>,
+    deadlines: Deadlines,
+    batch: SendBatch,
+    /// Sends of this pass whose completion has consequences.
+    completed: Vec<(Token, io::Result<()>)>,
+    due: Vec<u32>,
+    listeners: usize,
+    /// When accepting is tried again.
+    accept_again: Option<Tick>,
+    /// When the last connection is to have ended.
+    stopping: Option<Tick>,
+    date: Date,
+}
+
+/// Lends what a connection needs to handle something.
+macro_rules! context {
+    ($worker:ident, $now:expr) => {
+        &mut Context {
+            now: $now,
+            date: &$worker.date.text,
+            out: &mut $worker.batch.bytes,
+            shared: &$worker.shared,
+        }
+    };
+}
+
+impl<D: Driver> Worker<D> {
+    /// A worker by itself.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, if a listener cannot be watched.
+    pub fn new(
+        driver: D,
+        routes: Arc<Routes>,
+        config: Arc<Config>,
+        listeners: Vec<TcpListener>,
+    ) -> io::Result<Self> {
+        let inbox = Arc::new(Inbox::new(driver.waker()));
+        Self::with_others(driver, routes, config, inbox, Arc::default(), listeners)
+    }
+
+    /// A worker that shares the limit on connections with others.
+    pub(super) fn with_others(
+        mut driver: D,
+        application: Arc<dyn Application>,
+        config: Arc<Config>,
+        inbox: Arc<Inbox>,
+        open: Arc<AtomicUsize>,
+        listeners: Vec<TcpListener>,
+    ) -> io::Result<Self> {
+        let count = listeners.len();
+        for listener in listeners {
+            let number = driver.listen(listener)?;
+            driver.accept(number);
+        }
+        let now = Tick::at(driver.now());
+        Ok(Self {
+            driver,
+            shared: Shared { config, application, inbox },
+            connections: Connections::default(),
+            open,
+            deadlines: Deadlines::new(now),
+            batch: SendBatch::default(),
+            completed: Vec::new(),
+            due: Vec::new(),
+            listeners: count,
+            accept_again: None,
+            stopping: None,
+            date: Date::default(),
+        })
+    }
+
+    /// Works until the server is stopped and all connections have ended.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, when it is of no more use.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.pass()? {}
+        Ok(())
+    }
+
+    /// One pass: receive from everything that is ready, then send, then look at the time.
+    /// Returns whether there will be another one.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, when it is of no more use.
+    pub fn pass(&mut self) -> io::Result<bool> {
+        self.driver.wait(self.timeout())?;
+        let now = self.driver.now();
+        self.date.set(SystemTime::now());
+        self.take_completions(now);
+        self.flush(now);
+        self.sweep(now);
+        Ok(self.stopping.is_none() || self.connections.len() > 0)
+    }
+
+    /// Begins to end: closes the listeners, says 1001 to all peers, and gives them
+    /// [`Config::shutdown_grace`].
+    pub fn stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let now = self.driver.now();
+        self.stopping = Some(Tick::at(now).after(self.shared.config.shutdown_grace));
+        self.driver.close_listeners();
+        self.listeners = 0;
+        self.accept_again = None;
+        for token in self.connections.tokens() {
+            self.with(token, now, Connection::stop);
+        }
+    }
+
+    /// How many connections the worker has.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// The driver, to be told what a simulation is to do.
+    pub fn driver(&mut self) -> &mut D {
+        &mut self.driver
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.batch.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let now = Tick::at(self.driver.now());
+        let sweep = (self.connections.len() > 0).then(|| self.deadlines.next_sweep());
+        let times = [sweep, self.accept_again, self.stopping];
+        let next = times.into_iter().flatten().reduce(Tick::min)?;
+        Some(next.until(now))
+    }
+
+    fn take_completions(&mut self, now: Duration) {
+        while let Some(completion) = self.driver.next() {
+            let start = self.batch.bytes.len();
+            match completion {
+                Completion::Received { token, bytes } => {
+                    if let Some(connection) = self.connections.get(token) {
+                        connection.received(bytes, context!(self, now));
+                        self.settle(token, start, now);
+                    }
+                }
+                Completion::ReceiveEnded { token, result } => {
+                    self.with(token, now, |connection, cx| connection.receive_ended(result, cx));
+                }
+                Completion::Sent { token, result } => self.sent(token, result, now),
+                Completion::Accepted { stream, peer, .. } => self.accepted(stream, peer, now),
+                Completion::AcceptFailed { error, .. } => self.accept_failed(&error, now),
+                Completion::Closed { token } => self.closed(token, now),
+                Completion::Woken => self.take_commands(now),
+                // A server opens no connections.
+                Completion::Connected { .. } => {}
+            }
+        }
+    }
+
+    /// Sends what the pass has produced, each connection's output with one send.
+    fn flush(&mut self, now: Duration) {
+        let Self { driver, connections, batch, completed, .. } = self;
+        driver.flush(batch, |token, result| {
+            let Some(connection) = connections.get(token) else { return };
+            if result.is_err() || connection.awaits_sent() {
+                completed.push((token, result));
+            } else {
+                connection.output().sent();
+            }
+        });
+        let mut completed = std::mem::take(&mut self.completed);
+        for (token, result) in completed.drain(..) {
+            self.sent(token, result, now);
+        }
+        self.completed = completed;
+    }
+
+    /// Looks at the connections whose deadline has come, and at the worker's own.
+    fn sweep(&mut self, now: Duration) {
+        let tick = Tick::at(now);
+        if self.accept_again.is_some_and(|again| again.has_come(tick)) {
+            self.accept_again(tick);
+        }
+        if self.stopping.is_some_and(|deadline| deadline.has_come(tick)) {
+            self.stopping = Some(tick.far());
+            for token in self.connections.tokens() {
+                self.with(token, now, Connection::abort);
+            }
+        }
+        if !self.deadlines.next_sweep().has_come(tick) {
+            return;
+        }
+        let mut due = std::mem::take(&mut self.due);
+        self.deadlines.sweep(tick, &mut due);
+        for index in due.drain(..) {
+            self.deadlines.set(index, tick.far());
+            if let Some(connection) = self.connections.at(index) {
+                let token = connection.token();
+                self.with(token, now, Connection::check_deadlines);
+            }
+        }
+        self.due = due;
+    }
+
+    fn accepted(&mut self, stream: D::Stream, peer: Option<SocketAddr>, now: Duration) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let tick = Tick::at(now);
+        let token = self.connections.insert(|token| Connection::new(token, peer, tick));
+        if let Err(error) = self.driver.attach(token, stream) {
+            tracing::warn!(%error, "a connection cannot be watched and is closed");
+            self.connections.remove(token);
+            return;
+        }
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        if open >= self.shared.config.connections {
+            self.pause_accept(tick);
+        }
+        let start = self.batch.bytes.len();
+        self.settle(token, start, now);
+    }
+
+    /// Without descriptors or memory accepting pauses; it goes on when a connection has ended, or
+    /// after a moment. Those that exist are not concerned.
+    fn accept_failed(&mut self, error: &io::Error, now: Duration) {
+        if sys::is_out_of_resources(error) {
+            tracing::warn!(%error, "cannot accept: connections wait");
+        } else {
+            tracing::error!(%error, "cannot accept: trying again");
+        }
+        self.pause_accept(Tick::at(now));
+    }
+
+    fn pause_accept(&mut self, now: Tick) {
+        for listener in 0..self.listeners {
+            self.driver.pause_accept(listener);
+        }
+        self.accept_again = Some(now.after(ACCEPT_PAUSE));
+    }
+
+    fn accept_again(&mut self, now: Tick) {
+        if self.open.load(Ordering::Relaxed) >= self.shared.config.connections {
+            self.accept_again = Some(now.after(ACCEPT_PAUSE));
+            return;
+        }
+        self.accept_again = None;
+        for listener in 0..self.listeners {
+            self.driver.accept(listener);
+        }
+    }
+
+    fn sent(&mut self, token: Token, result: io::Result<()>, now: Duration) {
+        let start = self.batch.bytes.len();
+        let Some(connection) = self.connections.get(token) else { return };
+        let next = connection.output().sent();
+        if let Some(bytes) = next.filter(|_| result.is_ok()) {
+            self.driver.send(token, bytes);
+        }
+        connection.sent(result, context!(self, now));
+        self.settle(token, start, now);
+    }
+
+    fn closed(&mut self, token: Token, now: Duration) {
+        let tick = Tick::at(now);
+        self.connections.remove(token);
+        self.deadlines.set(token.index, tick.far());
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        if self.accept_again.is_some() {
+            self.accept_again(tick);
+        }
+    }
+
+    fn take_commands(&mut self, now: Duration) {
+        for command in self.shared.inbox.take() {
+            match command {
+                Command::Stop => self.stop(),
+                Command::Send { token, .. } | Command::Close { token, .. } => {
+                    self.with(token, now, |connection, cx| connection.command(command, cx));
+                }
+            }
+        }
+    }
+
+    /// Does something to a connection, and what follows from it.
+    fn with(
+        &mut self,
+        token: Token,
+        now: Duration,
+        action: impl FnOnce(&mut Connection, &mut Context<'_>),
+    ) {
+        let start = self.batch.bytes.len();
+        if let Some(connection) = self.connections.get(token) {
+            action(connection, context!(self, now));
+            self.settle(token, start, now);
+        }
+    }
+
+    /// Gives the driver what the connection wants now; `start` is where its output begins.
+    fn settle(&mut self, token: Token, start: usize, now: Duration) {
+        let Some(connection) = self.connections.get(token) else { return };
+        connection.output().submit(token, &mut self.batch, start);
+        match connection.next_step(Tick::at(now)) {
+            Some(Step::Shutdown) => self.driver.shutdown(token),
+            Some(Step::Close) => self.driver.close(token),
+            None => {}
+        }
+        match connection.change_receiving() {
+            Some(true) => self.driver.receive(token),
+            Some(false) => self.driver.pause_receive(token),
+            None => {}
+        }
+        self.deadlines.lower(token.index, connection.deadline(&self.shared));
+    }
+}
+
+impl<D> Drop for Worker<D> {
+    fn drop(&mut self) {
+        self.shared.inbox.close();
+    }
+}
+
+/// The date for HTTP responses, formatted once a second.
+#[derive(Debug, Default)]
+struct Date {
+    second: u64,
+    text: String,
+}
+
+impl Date {
+    fn set(&mut self, time: SystemTime) {
+        let second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if second != self.second {
+            self.second = second;
+            self.text = httpdate::fmt_http_date(time);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What is served where.
+
+use std::{fmt, io, net::SocketAddr, ops::Deref};
+
+use ::http::{Method, StatusCode};
+
+use super::{Session, SessionCell, StaticFiles};
+use crate::{
+    conn::{Answer, AnySession, Application},
+    http::{
+        self, Accept, Accepted, Lookup, PatternError, Protocols, Refusal, Response, Router, Upgrade,
+    },
+};
+
+/// A request, and whom it came from.
+#[derive(Debug)]
+pub struct Request<'a> {
+    head: http::Request<'a>,
+    peer: Option<SocketAddr>,
+}
+
+impl Request<'_> {
+    /// The address of the peer, which may be that of a proxy.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+}
+
+impl<'a> Deref for Request<'a> {
+    type Target = http::Request<'a>;
+
+    fn deref(&self) -> &http::Request<'a> {
+        &self.head
+    }
+}
+
+/// Answers requests: a function of the request, or [`StaticFiles`].
+///
+/// It runs on the worker and holds up all the worker's connections while it does.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers a request.
+    fn respond(&self, request: &Request<'_>) -> Response;
+
+    /// Checks, when the route is added, that it can be served.
+    ///
+    /// # Errors
+    ///
+    /// What stands in the way, such as a directory that is not there.
+    fn open(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: Fn(&Request<'_>) -> Response + Send + Sync + 'static> Handler for F {
+    fn respond(&self, request: &Request<'_>) -> Response {
+        self(request)
+    }
+}
+
+impl Handler for StaticFiles {
+    fn respond(&self, request: &Request<'_>) -> Response {
+        Self::respond(self, request)
+    }
+
+    fn open(&self) -> io::Result<()> {
+        Self::open(self)
+    }
+}
+
+type Produced = Result<(Accept, Box<dyn AnySession>), Refusal>;
+type Producer = Box<dyn Fn(&Request<'_>, Protocols<'_>) -> Produced + Send + Sync>;
+
+/// What a route leads to.
+enum Route {
+    Handler(Box<dyn Handler>),
+    WebSocket(Producer),
+}
+
+/// The routes of a server, in any order.
+///
+/// A pattern is a path whose components may be literal (letters match in either case), `{name}`
+/// (one component, to be had from the request by that name), `*` (one component) or, at the end,
+/// `**` (any rest). Where several match, variables go before literals, literals before `*`, and
+/// `*` before `**`.
+///
+/// `HEAD` is answered by the route for `GET`, `OPTIONS` by the server, another method than those
+/// that a path has with 405.
+#[derive(Default)]
+pub struct Routes {
+    router: Router<Route>,
+    /// The first mistake; the server reports it before it listens.
+    mistake: Option<RoutesError>,
+}
+
+impl Routes {
+    /// No routes: everything is 404.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers `GET` and `HEAD`.
+    pub fn get(self, pattern: &str, handler: impl Handler) -> Self {
+        self.route(Method::GET, pattern, handler)
+    }
+
+    /// Answers any one method.
+    pub fn route(mut self, method: Method, pattern: &str, handler: impl Handler) -> Self {
+        if let Err(error) = handler.open() {
+            self.mistake.get_or_insert(RoutesError::Open(pattern.into(), error));
+        }
+        self.add(method, pattern, Route::Handler(Box::new(handler)))
+    }
+
+    /// Upgrades to WebSocket. The producer looks at the request and at the subprotocols offered,
+    /// and accepts with a session or refuses; it runs on the worker.
+    pub fn websocket<S: Session>(
+        self,
+        pattern: &str,
+        producer: impl Fn(&Request<'_>, Protocols<'_>) -> Result<Accepted<S>, Refusal>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        let producer = move |request: &Request<'_>, protocols: Protocols<'_>| -> Produced {
+            let Accepted { accept, session } = producer(request, protocols)?;
+            Ok((accept, Box::new(SessionCell::new(session))))
+        };
+        self.add(Method::GET, pattern, Route::WebSocket(Box::new(producer)))
+    }
+
+    /// The first mistake in the routes, if there is one.
+    pub(crate) fn checked(mut self) -> Result<Self, RoutesError> {
+        self.mistake.take().map_or(Ok(self), Err)
+    }
+
+    fn add(mut self, method: Method, pattern: &str, route: Route) -> Self {
+        if let Err(error) = self.router.add(Some(method), pattern, route) {
+            self.mistake.get_or_insert(RoutesError::Pattern(pattern.into(), error));
+        }
+        self
+    }
+}
+
+impl Application for Routes {
+    fn answer<'a>(
+        &'a self,
+        mut head: http::Request<'a>,
+        peer: Option<SocketAddr>,
+        out: &mut Vec<u8>,
+    ) -> Answer {
+        let path = head.path();
+        match self.router.find(head.method(), path) {
+            Lookup::NotFound => Answer::Respond(Response::text(
+                StatusCode::NOT_FOUND,
+                "There is nothing at this address.\n",
+            )),
+            Lookup::MethodNotAllowed { allow } => {
+                Answer::Respond(Response::method_not_allowed(allow))
+            }
+            Lookup::Options { allow } => Answer::Respond(Response::options(allow)),
+            Lookup::Found { value, variables } => {
+                head.set_variables(variables);
+                let request = Request { head, peer };
+                match value {
+                    Route::Handler(handler) => Answer::Respond(handler.respond(&request)),
+                    Route::WebSocket(producer) => upgrade(&request, producer, out),
+                }
+            }
+        }
+    }
+}
+
+/// Makes the opening handshake (RFC 6455 section 4.2), as far as the producer agrees.
+fn upgrade(request: &Request<'_>, producer: &Producer, out: &mut Vec<u8>) -> Answer {
+    let upgrade = match Upgrade::validate(request) {
+        Ok(upgrade) => upgrade,
+        Err(error) => return Answer::Respond(error.response()),
+    };
+    match producer(request, upgrade.protocols()) {
+        Ok((accept, session)) => {
+            upgrade.write_accept(&accept, out);
+            Answer::Upgraded(session)
+        }
+        Err(refusal) => Answer::Respond(refusal.into_response()),
+    }
+}
+
+/// Why routes cannot be served.
+#[derive(Debug)]
+pub enum RoutesError {
+    /// The pattern of a route is not one.
+    Pattern(String, PatternError),
+    /// What a route serves cannot be opened.
+    Open(String, io::Error),
+}
+
+impl fmt::Display for RoutesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pattern(pattern, error) => write!(f, "route {pattern}: {error}"),
+            Self::Open(pattern, error) => write!(f, "route {pattern} cannot be served: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RoutesError {}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes").field("mistake", &self.mistake).finish_non_exhaustive()
+    }
+}
