@@ -70,10 +70,7 @@ impl HeadScanner {
         }
         self.scanned = window.len();
         self.check_partial_line(window, limits)?;
-        match window.len() < limits.head_bytes {
-            true => Ok(None),
-            false => Err(RequestError::HeadTooLarge),
-        }
+        if window.len() < limits.head_bytes { Ok(None) } else { Err(RequestError::HeadTooLarge) }
     }
 
     /// [`scan`](Self::scan) for a caller that only wants the length of the head.
@@ -107,9 +104,10 @@ impl HeadScanner {
         }
         if line.is_empty() {
             self.blank_lines += 1;
-            return match self.blank_lines <= BLANK_LINES_MAX {
-                true => Ok(false),
-                false => Err(RequestError::RequestLine),
+            return if self.blank_lines <= BLANK_LINES_MAX {
+                Ok(false)
+            } else {
+                Err(RequestError::RequestLine)
             };
         }
         check_request_line(line, limits)?;

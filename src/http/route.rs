@@ -147,9 +147,10 @@ impl<T> Router<T> {
             return Lookup::NotFound;
         }
         let allow = search.allow.with(&Method::OPTIONS);
-        match *method == Method::OPTIONS {
-            true => Lookup::Options { allow },
-            false => Lookup::MethodNotAllowed { allow },
+        if *method == Method::OPTIONS {
+            Lookup::Options { allow }
+        } else {
+            Lookup::MethodNotAllowed { allow }
         }
     }
 }

@@ -99,6 +99,16 @@ fn nothing_can_be_injected_into_the_request() {
 }
 
 #[test]
+fn no_header_of_the_handshake_can_be_added() {
+    for name in ["host", "upgrade", "sec-websocket-protocol", "content-length"] {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_static("a"));
+        let error = ClientHandshake::start(&request(&headers), &mut Vec::new()).err();
+        assert_eq!(error, Some(HandshakeError::ReservedHeader), "{name}");
+    }
+}
+
+#[test]
 fn every_split_of_a_response_gives_the_same_answer() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 100\r\n\r\n";
     let response = format!(

@@ -47,11 +47,11 @@ fn every_split_finds_the_same_error() {
 
 #[test]
 fn a_head_byte_by_byte_costs_linear_time() {
-    let limits = Limits { head_bytes: 4 << 20, ..Limits::default() };
+    let limits = Limits { head_bytes: 1 << 20, ..Limits::default() };
     let mut input = b"GET / HTTP/1.1\r\nX: ".to_vec();
     input.resize(limits.head_bytes - 4, b'x');
     input.extend_from_slice(b"\r\n\r\n");
-    // Looking at four million heads from their start would take hours, not milliseconds.
+    // Looking at a million heads from their start would take hours, not milliseconds.
     let mut scanner = HeadScanner::default();
     for end in 1..input.len() {
         assert_eq!(scanner.complete(&input[..end], &limits), Ok(None));

@@ -24,7 +24,7 @@ fn error(lines: &[&str]) -> Option<(UpgradeError, u16)> {
 
 /// The error of an otherwise valid handshake with one line more.
 fn error_with(line: &str) -> Option<UpgradeError> {
-    validate(&[UPGRADE_LINE, CONNECTION, KEY, VERSION, line, "\r\n"][..5]).err()
+    validate(&[UPGRADE_LINE, CONNECTION, KEY, VERSION, line]).err()
 }
 
 #[test]
@@ -124,10 +124,9 @@ fn the_version_is_13_exactly_once() {
 
 #[test]
 fn the_key_is_16_bytes_in_base64_exactly_once() {
-    for key in ["AAAAAAAAAAAAAAAAAAAAAA==", "++++++++++++//////////w=".trim_end_matches("w=")] {
-        let is_whole = key.len() == 24;
+    for key in ["AAAAAAAAAAAAAAAAAAAAAA==", "+/+/+/+/+/+/+/+/+/+/+w=="] {
         let line = format!("Sec-WebSocket-Key: {key}\r\n");
-        assert_eq!(validate(&[UPGRADE_LINE, CONNECTION, &line, VERSION]).is_ok(), is_whole);
+        assert!(validate(&[UPGRADE_LINE, CONNECTION, &line, VERSION]).is_ok(), "{key}");
     }
     let mut bad = vec![String::new(), KEY.repeat(2)];
     let values = [

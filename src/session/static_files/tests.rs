@@ -1,4 +1,4 @@
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{fs, os::unix::fs::symlink};
 
 use ::http::header;
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ impl Site {
         Self { directory, router }
     }
 
-    fn root(&self) -> std::path::PathBuf {
+    fn root(&self) -> PathBuf {
         self.directory.path().join("root")
     }
 
