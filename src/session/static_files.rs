@@ -72,7 +72,9 @@ impl StaticFiles {
         };
         match self.open_file(&name) {
             Ok((file, metadata)) if metadata.is_file() => serve(request, &name, file, &metadata),
-            Ok((_, metadata)) if metadata.is_dir() => redirect_to_directory(request),
+            Ok((_, metadata)) if metadata.is_dir() && !path.ends_with('/') => {
+                redirect_to_directory(request)
+            }
             Ok(_) => failure(StatusCode::NOT_FOUND),
             Err(error) => failure(status_of(error)),
         }

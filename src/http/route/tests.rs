@@ -264,7 +264,6 @@ fn the_same_route_twice_is_refused() {
 fn what_is_no_path_is_not_found() {
     let router = router(&["/**", "*"]);
     for path in ["", "a", "**"] {
-        let found = router.find(&Method::GET, path);
-        assert!(path.is_empty() || matches!(found, Lookup::NotFound), "{path:?}");
+        assert!(matches!(router.find(&Method::GET, path), Lookup::NotFound), "{path:?}");
     }
 }

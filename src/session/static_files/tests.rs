@@ -187,6 +187,13 @@ fn a_directory_is_redirected_to_its_slash() {
 }
 
 #[test]
+fn an_index_that_is_a_directory_is_404_and_no_endless_redirect() {
+    let site = Site::new();
+    fs::create_dir(site.root().join("dir/sub/index.html")).expect("a directory");
+    assert_eq!(site.get("/dir/sub/").0, 404);
+}
+
+#[test]
 fn a_redirect_never_names_another_server() {
     let site = Site::new();
     for path in
