@@ -11,6 +11,7 @@ use super::{
     extensions::Extensions,
     head::{Head, HeadScanner, Limits},
     headers::{HeaderSlots, Headers, MAX_HEADERS},
+    protocols::is_owned_by_handshake,
     response::{write_header, write_parts},
     syntax::is_token,
     target::is_host,
@@ -162,9 +163,13 @@ fn check_request(request: &ClientRequest<'_>) -> Result<(), HandshakeError> {
     if !request.target.starts_with('/') || !request.target.bytes().all(is_target_byte) {
         return Err(HandshakeError::InvalidTarget);
     }
-    match request.protocols.iter().all(|name| is_token(name.as_bytes())) {
-        true => Ok(()),
-        false => Err(HandshakeError::InvalidOffer),
+    if request.headers.keys().any(is_owned_by_handshake) {
+        return Err(HandshakeError::ReservedHeader);
+    }
+    if request.protocols.iter().all(|name| is_token(name.as_bytes())) {
+        Ok(())
+    } else {
+        Err(HandshakeError::InvalidOffer)
     }
 }
 
@@ -206,6 +211,8 @@ pub enum HandshakeError {
     InvalidTarget,
     /// A subprotocol or extension the caller offers is malformed.
     InvalidOffer,
+    /// A header the caller adds is one the handshake writes itself.
+    ReservedHeader,
     /// The response is not HTTP/1.1.
     MalformedResponse,
     /// The response heads exceed 16 KiB, or have too many headers.
@@ -241,6 +248,7 @@ impl fmt::Display for HandshakeError {
             Self::InvalidHost => "the host is not a host name with an optional port",
             Self::InvalidTarget => "the target is not a path with an optional query",
             Self::InvalidOffer => "an offered subprotocol or extension is malformed",
+            Self::ReservedHeader => "the handshake writes this header itself",
             Self::MalformedResponse => "the response is not HTTP/1.1",
             Self::HeadTooLarge => "the response head is too large",
             Self::UnexpectedStatus(status) => {

@@ -103,9 +103,10 @@ impl<'a> Cursor<'a> {
         while self.next_param()?.is_some() {}
         let params = &start[..start.len() - self.rest.len()];
         self.skip_space();
-        match self.rest.is_empty() || self.eat(b',') {
-            true => Ok(Some(Extension { name, params })),
-            false => Err(InvalidExtensions),
+        if self.rest.is_empty() || self.eat(b',') {
+            Ok(Some(Extension { name, params }))
+        } else {
+            Err(InvalidExtensions)
         }
     }
 
@@ -121,10 +122,7 @@ impl<'a> Cursor<'a> {
         if !self.eat(b'=') {
             return Ok(Some((name, None)));
         }
-        let value = match self.eat(b'"') {
-            true => self.quoted(),
-            false => self.token().map(Cow::Borrowed),
-        };
+        let value = if self.eat(b'"') { self.quoted() } else { self.token().map(Cow::Borrowed) };
         Ok(Some((name, Some(value.ok_or(InvalidExtensions)?))))
     }
 

@@ -76,9 +76,10 @@ pub fn relative_path(path: &str) -> Result<String, InvalidPath> {
         name.push_str(&decode_component(directory)?);
         name.push('/');
     }
-    match file.is_empty() {
-        true => name.push_str(INDEX),
-        false => name.push_str(&decode_component(file)?),
+    if file.is_empty() {
+        name.push_str(INDEX);
+    } else {
+        name.push_str(&decode_component(file)?);
     }
     Ok(name)
 }
@@ -91,9 +92,10 @@ fn decode_component(component: &str) -> Result<Cow<'_, str>, InvalidPath> {
     if decoded == "." || decoded == ".." {
         return Err(InvalidPath::Dots);
     }
-    match decoded.contains(|character: char| character.is_control() || "/\\".contains(character)) {
-        true => Err(InvalidPath::ForbiddenCharacter),
-        false => Ok(decoded),
+    if decoded.contains(|character: char| character.is_control() || "/\\".contains(character)) {
+        Err(InvalidPath::ForbiddenCharacter)
+    } else {
+        Ok(decoded)
     }
 }
 
@@ -306,11 +308,11 @@ fn with(response: Response, name: HeaderName, value: String) -> Response {
 pub fn content_type(name: &str) -> HeaderValue {
     let guess = mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream");
     let is_text = guess.starts_with("text/") || guess == "application/javascript";
-    match is_text {
-        true => {
-            HeaderValue::try_from(format!("{guess}; charset=utf-8")).expect("media types are ASCII")
-        }
-        false => HeaderValue::from_static(guess),
+    if is_text {
+        let declared = format!("{guess}; charset=utf-8");
+        HeaderValue::try_from(declared).expect("media types are ASCII")
+    } else {
+        HeaderValue::from_static(guess)
     }
 }
 

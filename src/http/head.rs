@@ -69,11 +69,8 @@ impl HeadScanner {
             }
         }
         self.scanned = window.len();
-        self.check_partial_line(window, limits)?;
-        match window.len() < limits.head_bytes {
-            true => Ok(None),
-            false => Err(RequestError::HeadTooLarge),
-        }
+        self.check_line(window.get(self.line_start..).unwrap_or_default(), limits)?;
+        if window.len() < limits.head_bytes { Ok(None) } else { Err(RequestError::HeadTooLarge) }
     }
 
     /// [`scan`](Self::scan) for a caller that only wants the length of the head.
@@ -98,47 +95,35 @@ impl HeadScanner {
         limits: &Limits,
     ) -> Result<bool, RequestError> {
         let line = window.get(self.line_start..line_feed).unwrap_or_default();
-        let Some(line) = line.strip_suffix(b"\r") else {
-            return Err(RequestError::BareLineFeed);
-        };
+        // Before the line end is judged, so that the answer is that to an incomplete line.
+        self.check_line(line, limits)?;
+        let line = line.strip_suffix(b"\r").ok_or(RequestError::BareLineFeed)?;
         self.line_start = line_feed + 1;
         if self.fields_start > 0 {
             return Ok(line.is_empty());
         }
-        if line.is_empty() {
-            self.blank_lines += 1;
-            return match self.blank_lines <= BLANK_LINES_MAX {
-                true => Ok(false),
-                false => Err(RequestError::RequestLine),
-            };
+        if !line.is_empty() {
+            self.fields_start = self.line_start;
+            return Ok(false);
         }
-        check_request_line(line, limits)?;
-        self.fields_start = self.line_start;
-        Ok(false)
+        self.blank_lines += 1;
+        if self.blank_lines > BLANK_LINES_MAX { Err(RequestError::RequestLine) } else { Ok(false) }
     }
 
-    /// Refuses a request line before it is complete if it cannot become one: a TLS hello, say,
-    /// has no line end for which it would be worth waiting.
-    fn check_partial_line(&self, window: &[u8], limits: &Limits) -> Result<(), RequestError> {
-        if self.fields_start > 0 {
+    /// Refuses a request line, be it complete or not, that cannot become a good one: a TLS
+    /// hello, say, has no line end for which it would be worth waiting.
+    fn check_line(&self, line: &[u8], limits: &Limits) -> Result<(), RequestError> {
+        if self.fields_start > 0 || matches!(line, [] | [b'\r']) {
             return Ok(());
         }
-        match window.get(self.line_start..).unwrap_or_default() {
-            [] | [b'\r'] => Ok(()),
-            line => check_request_line(line, limits),
+        if !line.first().copied().is_some_and(is_token_byte) {
+            return Err(RequestError::RequestLine);
         }
+        if line.len() > limits.target_bytes.saturating_add(LINE_OVERHEAD) {
+            return Err(RequestError::TargetTooLong);
+        }
+        Ok(())
     }
-}
-
-/// What can be said about a request line, or the beginning of one, without parsing it.
-fn check_request_line(line: &[u8], limits: &Limits) -> Result<(), RequestError> {
-    if !line.first().copied().is_some_and(is_token_byte) {
-        return Err(RequestError::RequestLine);
-    }
-    if line.len() > limits.target_bytes.saturating_add(LINE_OVERHEAD) {
-        return Err(RequestError::TargetTooLong);
-    }
-    Ok(())
 }
 
 impl<'a> Head<'a> {

@@ -36,3 +36,6 @@ pub use request::{Request, parse};
 pub use response::{Body, HeadOptions, Response, Source, SourceError, write_switching_protocols};
 pub use route::{Lookup, PatternError, Router, TRAILING_WILDCARD, Variables};
 pub use upgrade::{Upgrade, UpgradeError};
+
+#[cfg(test)]
+mod tests;

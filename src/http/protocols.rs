@@ -28,13 +28,7 @@ impl<'a> Protocols<'a> {
             .elements("sec-websocket-protocol")
             .map(|element| syntax::token(element).ok_or(InvalidProtocols))
             .collect::<Result<Vec<_>, _>>()?;
-        // Sorting keeps a list of thousands of one-byte names from costing their square.
-        let mut sorted = offered.clone();
-        sorted.sort_unstable();
-        match sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-            true => Err(InvalidProtocols),
-            false => Ok(Self { offered }),
-        }
+        if has_duplicates(&offered) { Err(InvalidProtocols) } else { Ok(Self { offered }) }
     }
 
     /// The offer in the client's order.
@@ -63,9 +57,10 @@ impl<'a> Protocols<'a> {
     /// Like [`choose`](Self::choose), for the first of `names` that is offered: the order is
     /// the server's preference.
     pub fn choose_any(self, names: &[&str]) -> Result<Accept, Refusal> {
-        match self.is_empty() {
-            true => Ok(self.none()),
-            false => self.find(names).ok_or_else(|| Refusal::offer_instead(names)),
+        if self.is_empty() {
+            Ok(self.none())
+        } else {
+            self.find(names).ok_or_else(|| Refusal::offer_instead(names))
         }
     }
 
@@ -84,6 +79,16 @@ impl<'a> Protocols<'a> {
         let chosen = names.iter().find(|name| self.contains(name))?;
         Some(Accept { protocol: Some((*chosen).into()), headers: HeaderMap::new() })
     }
+}
+
+/// Sorting keeps a list of thousands of one-byte names from costing their square.
+fn has_duplicates(offered: &[&str]) -> bool {
+    if offered.len() < 2 {
+        return false;
+    }
+    let mut sorted = offered.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 /// A positive answer to an upgrade.
@@ -123,9 +128,15 @@ impl Accept {
     }
 }
 
-fn is_owned_by_handshake(name: &HeaderName) -> bool {
-    let owned =
-        [header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+/// Whether only the handshake itself may say this, on either side.
+pub(super) fn is_owned_by_handshake(name: &HeaderName) -> bool {
+    let owned = [
+        header::HOST,
+        header::UPGRADE,
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+    ];
     owned.contains(name) || name.as_str().starts_with("sec-websocket-")
 }
 

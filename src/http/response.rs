@@ -122,9 +122,10 @@ impl Response {
     /// Adds a header made of strings that may come from anywhere.
     pub fn try_header(self, name: &str, value: &str) -> Result<Self, InvalidHeader> {
         let (name, value) = parse_header(name, value)?;
-        match OWNED.contains(&name) {
-            true => Err(InvalidHeader::Reserved),
-            false => Ok(self.header(name, value)),
+        if OWNED.contains(&name) {
+            Err(InvalidHeader::Reserved)
+        } else {
+            Ok(self.header(name, value))
         }
     }
 
@@ -150,10 +151,7 @@ impl Response {
     /// The body, to be sent after the head unless the request was HEAD or the status has none.
     #[must_use]
     pub fn into_body(self) -> Body {
-        match self.has_body() {
-            true => self.body,
-            false => Body::Empty,
-        }
+        if self.has_body() { self.body } else { Body::Empty }
     }
 
     /// RFC 9112 6.3: these statuses end with their head, whatever it says.

@@ -138,6 +138,9 @@ impl<T> Router<T> {
         if path == "*" {
             return Lookup::Options { allow: self.methods.with(&Method::OPTIONS) };
         }
+        if !path.starts_with('/') {
+            return Lookup::NotFound;
+        }
         let mut search = Search { method, captures: Vec::new(), allow: Methods::default() };
         if let Some(matched) = search.visit(&self.root, path) {
             let variables = Variables::new(&matched, &search.captures);
@@ -147,9 +150,10 @@ impl<T> Router<T> {
             return Lookup::NotFound;
         }
         let allow = search.allow.with(&Method::OPTIONS);
-        match *method == Method::OPTIONS {
-            true => Lookup::Options { allow },
-            false => Lookup::MethodNotAllowed { allow },
+        if *method == Method::OPTIONS {
+            Lookup::Options { allow }
+        } else {
+            Lookup::MethodNotAllowed { allow }
         }
     }
 }
@@ -226,12 +230,11 @@ impl<'r> Search<'_, 'r> {
     /// size of the trie and recurses at most to the depth of the deepest pattern, whatever
     /// the path is.
     fn visit<T>(&mut self, node: &'r Node<T>, path: &'r str) -> Option<Match<'r, T>> {
-        match split_component(path) {
-            None if path.is_empty() => self.choose(&node.ends, None),
-            None => return None,
+        let found = match split_component(path) {
             Some((component, below)) => self.descend(node, component, below),
-        }
-        .or_else(|| self.choose(&node.rests, Some(path)))
+            None => self.choose(&node.ends, None),
+        };
+        found.or_else(|| self.choose(&node.rests, Some(path)))
     }
 
     fn descend<T>(

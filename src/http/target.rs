@@ -72,19 +72,20 @@ impl<'a> Target<'a> {
             let asterisk = Self { text, authority: None, path: text, query: None };
             return (*method == Method::OPTIONS).then_some(asterisk);
         }
-        let (authority, rest) = match text.starts_with('/') {
-            true => (None, text),
-            false => split_absolute(text).map(|(authority, rest)| (Some(authority), rest))?,
+        let (authority, rest) = if text.starts_with('/') {
+            (None, text)
+        } else {
+            split_absolute(text).map(|(authority, rest)| (Some(authority), rest))?
         };
         let (path, query) = match rest.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (rest, None),
         };
-        // 3.2.4: OPTIONS on an absolute target without path and query is meant for the server.
-        let path = match path.is_empty() {
-            true if *method == Method::OPTIONS && query.is_none() => "*",
-            true => "/",
-            false => path,
+        let path = match path {
+            // 3.2.4: OPTIONS on an absolute target without path and query is for the server.
+            "" if *method == Method::OPTIONS && query.is_none() => "*",
+            "" => "/",
+            _ => path,
         };
         Some(Self { text, authority, path, query })
     }

@@ -73,10 +73,7 @@ fn check_http(request: &Request<'_>) -> Result<(), UpgradeError> {
         return Err(UpgradeError::HttpVersion);
     }
     // A body would have to be told from frames, and a proxy may have another opinion on it.
-    match request.framing().has_body() {
-        true => Err(UpgradeError::RequestBody),
-        false => Ok(()),
-    }
+    if request.framing().has_body() { Err(UpgradeError::RequestBody) } else { Ok(()) }
 }
 
 /// 4.2.1 (3) and (4).
@@ -87,10 +84,7 @@ fn check_hop(headers: &Headers<'_>) -> Result<(), UpgradeError> {
     if !headers.lists("upgrade", "websocket") {
         return Err(UpgradeError::OtherProtocol);
     }
-    match headers.lists("connection", "upgrade") {
-        true => Ok(()),
-        false => Err(UpgradeError::Connection),
-    }
+    if headers.lists("connection", "upgrade") { Ok(()) } else { Err(UpgradeError::Connection) }
 }
 
 /// 4.2.1 (6), and the drafts before version 4, which had another kind of key.

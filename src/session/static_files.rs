@@ -8,7 +8,7 @@ use std::{
         fd::OwnedFd,
         unix::fs::{FileExt, MetadataExt},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::OnceLock,
     time::SystemTime,
 };
@@ -46,7 +46,7 @@ impl StaticFiles {
 
     /// The directory's name.
     #[must_use]
-    pub fn root(&self) -> &std::path::Path {
+    pub fn root(&self) -> &Path {
         &self.root
     }
 
@@ -66,12 +66,15 @@ impl StaticFiles {
         if path.is_empty() {
             return redirect_to_directory(request);
         }
-        let Ok(name) = relative_path(path) else {
-            return Response::text(StatusCode::NOT_FOUND, "not found\n");
+        let name = match relative_path(path) {
+            Ok(name) => name,
+            Err(error) => return failure(error.status()),
         };
         match self.open_file(&name) {
             Ok((file, metadata)) if metadata.is_file() => serve(request, &name, file, &metadata),
-            Ok((_, metadata)) if metadata.is_dir() => redirect_to_directory(request),
+            Ok((_, metadata)) if metadata.is_dir() && !path.ends_with('/') => {
+                redirect_to_directory(request)
+            }
             Ok(_) => failure(StatusCode::NOT_FOUND),
             Err(error) => failure(status_of(error)),
         }
