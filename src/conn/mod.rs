@@ -186,7 +186,7 @@ impl Connection {
                 }
                 State::Terminating(_) => {}
             },
-            Err(error) => self.break_off(Error::Io(error), cx),
+            Err(error) => self.break_off(Error::Io(error), cx.tick()),
         }
         self.advance(&mut Input::new(&mut []), cx);
     }
@@ -199,7 +199,7 @@ impl Connection {
                     self.last_progress = cx.tick();
                 }
             }
-            Err(error) => self.break_off(Error::Io(error), cx),
+            Err(error) => self.break_off(Error::Io(error), cx.tick()),
         }
         self.advance(&mut Input::new(&mut []), cx);
     }
@@ -250,7 +250,7 @@ impl Connection {
 
     /// Ends the connection at once.
     pub(crate) fn abort(&mut self, cx: &mut Context<'_>) {
-        self.break_off(Error::Closed, cx);
+        self.break_off(Error::Closed, cx.tick());
         self.advance(&mut Input::new(&mut []), cx);
     }
 
@@ -261,7 +261,7 @@ impl Connection {
         }
         match &self.state {
             State::Active(active) if active.link.close_begun().is_none() => self.check_active(cx),
-            _ => self.break_off(Error::CloseTimeout, cx),
+            _ => self.break_off(Error::CloseTimeout, cx.tick()),
         }
         self.advance(&mut Input::new(&mut []), cx);
     }
@@ -388,12 +388,12 @@ impl Connection {
     }
 
     /// The connection is of no more use; `error` is what its session is told.
-    fn break_off(&mut self, error: Error, cx: &mut Context<'_>) {
+    fn break_off(&mut self, error: Error, now: Tick) {
         self.is_broken = true;
         self.output.give_up();
         match &mut self.state {
-            State::Accepting(_) => self.terminate(cx.tick()),
-            State::Active(active) => active.link.end(End::Failed(error), cx.tick()),
+            State::Accepting(_) => self.terminate(now),
+            State::Active(active) => active.link.end(End::Failed(error), now),
             State::Terminating(_) => {}
         }
     }
@@ -443,7 +443,7 @@ impl Connection {
             return;
         }
         if active.link.awaits_pong {
-            self.break_off(Error::PongTimeout, cx);
+            self.break_off(Error::PongTimeout, cx.tick());
         } else if let State::Active(active) = &mut self.state {
             // The payload is the time, which tells the round trip; zero stands for none.
             let stamp = (cx.now.as_micros() as u32).max(1);

@@ -106,7 +106,7 @@ impl Routes {
     /// Answers any one method.
     pub fn route(mut self, method: Method, pattern: &str, handler: impl Handler) -> Self {
         if let Err(error) = handler.open() {
-            self.mistake.get_or_insert(RoutesError::Open(pattern.into(), error));
+            self.mistake.get_or_insert_with(|| RoutesError::Open(pattern.into(), error));
         }
         self.add(method, pattern, Route::Handler(Box::new(handler)))
     }
@@ -135,7 +135,7 @@ impl Routes {
 
     fn add(mut self, method: Method, pattern: &str, route: Route) -> Self {
         if let Err(error) = self.router.add(Some(method), pattern, route) {
-            self.mistake.get_or_insert(RoutesError::Pattern(pattern.into(), error));
+            self.mistake.get_or_insert_with(|| RoutesError::Pattern(pattern.into(), error));
         }
         self
     }
