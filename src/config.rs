@@ -16,7 +16,7 @@ use crate::{http, ws};
 pub struct Config {
     /// Limits on a request head: 16 KiB, 100 headers. Beyond: 431, or 414 for the target.
     pub head: http::Limits,
-    /// Limits on frames and messages: 16 MiB each, 16,384 fragments. Beyond: close code 1009.
+    /// Limits on frames and messages: 16 MiB each, 131,072 fragments. Beyond: close code 1009.
     pub frames: ws::Limits,
     /// How many bytes of output may wait for a peer that does not take them: 1 MiB. Whoever
     /// sends when more than this waits has the connection closed with 1008, so the most that is

@@ -60,7 +60,7 @@ pub(crate) struct Arguments {
     max_frame: usize,
 
     /// Most frames of a message; beyond it, close code 1009
-    #[arg(long, value_name = "N", default_value_t = 16_384, help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = 131_072, help_heading = "Limits")]
     max_fragments: u32,
 
     /// Longest request head; beyond it, status 431

@@ -125,10 +125,10 @@ fn take_pong(session: &mut dyn AnySession, channel: &mut Channel<'_>, payload: &
     }
 }
 
-/// 5.5.1: the Close is answered with one of the same code, and is the end.
+/// 5.5.1: the Close is answered with the same one, and is the end.
 fn take_close(channel: &mut Channel<'_>, frame: Option<CloseFrame<'_>>) {
     // Refused if a Close has been sent already: then this is the answer to it.
-    let _ = channel.close(frame.map(|frame| CloseFrame { reason: "", ..frame }));
+    let _ = channel.close(frame);
     let (code, reason) =
         frame.map_or((CloseCode::NO_STATUS, ""), |frame| (frame.code, frame.reason));
     let now = channel.tick();

@@ -314,6 +314,7 @@ enum Received {
 }
 
 impl Driver for Epoll {
+    type Listener = TcpListener;
     type Stream = OwnedFd;
 
     fn now(&self) -> Duration {

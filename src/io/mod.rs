@@ -18,13 +18,7 @@
 //!   [`Completion::Closed`], and only after it the token's index may be used again.
 //! - Time is the driver's: [`now`](Driver::now).
 
-use std::{
-    fmt, io,
-    net::{SocketAddr, TcpListener},
-    ops::Range,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 mod epoll;
 pub mod sim;
@@ -100,6 +94,9 @@ pub enum Completion<'a, S> {
 
 /// An I/O interface of the kernel, or a simulation of it. See the [contract](self#the-contract).
 pub trait Driver: Sized {
+    /// A socket that listens.
+    type Listener;
+
     /// A connection that has been accepted and not attached.
     type Stream;
 
@@ -112,7 +109,7 @@ pub trait Driver: Sized {
     /// # Errors
     ///
     /// The kernel's, if the socket cannot be watched.
-    fn listen(&mut self, listener: TcpListener) -> io::Result<usize>;
+    fn listen(&mut self, listener: Self::Listener) -> io::Result<usize>;
 
     /// Accepts connections until told otherwise: [`Completion::Accepted`], many times.
     fn accept(&mut self, listener: usize);

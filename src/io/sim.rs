@@ -1,1 +1,407 @@
-//! A driver without a kernel, for tests.
+//! A driver without a kernel: peers in memory, a clock that jumps, and a seed that decides what
+//! goes wrong.
+//!
+//! Bytes arrive in pieces of any size, sends complete at once, late or in parts, accepting fails,
+//! connections are reset. Everything follows from the seed, so that what failed can be replayed.
+//! The driver also watches its caller: whoever breaks the [contract](super#the-contract), with a
+//! second send in flight, say, or a token after its close, is stopped by a panic.
+//!
+//! Peers are the test's: it connects them, writes and reads their bytes, and ends them.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use fastrand::Rng;
+
+use super::{Completion, Driver, SendBatch, Token, Waker};
+
+/// How likely each fault is, in thousandths of the occasions it has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// A receive brings a single byte.
+    pub dribble: u32,
+    /// A receive, a send or an accept waits for another pass.
+    pub delay: u32,
+    /// A pass resets a connection.
+    pub reset: u32,
+    /// An accept fails with `EMFILE`.
+    pub accept: u32,
+}
+
+/// Names a peer of the simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(usize);
+
+/// The simulated driver.
+#[derive(Debug)]
+pub struct Sim {
+    rng: Rng,
+    faults: Faults,
+    now: Duration,
+    pipes: Vec<Pipe>,
+    sockets: Vec<Option<Socket>>,
+    /// Peers that have connected and were not accepted.
+    backlog: VecDeque<usize>,
+    is_accepting: bool,
+    is_listening: bool,
+    done: VecDeque<Done>,
+    /// The places that may have something to receive in this pass.
+    turns: Vec<u32>,
+    buffer: Vec<u8>,
+    is_woken: Arc<AtomicBool>,
+}
+
+/// What lies between a peer and the driver.
+#[derive(Debug, Default)]
+struct Pipe {
+    to_server: VecDeque<u8>,
+    /// The peer ends after what it has written.
+    peer_has_ended: bool,
+    to_peer: Vec<u8>,
+    /// How much the peer lets lie unread.
+    window: usize,
+    server_has_ended: bool,
+    is_reset: bool,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Socket {
+    token: Token,
+    pipe: usize,
+    is_receiving: bool,
+    /// Whether the end, or the failure, has been reported.
+    receive_has_ended: bool,
+    /// What is being sent, and whether that has to be reported as a completion.
+    sending: Option<VecDeque<u8>>,
+    shutdown_follows: bool,
+}
+
+#[derive(Debug)]
+enum Done {
+    Accepted(usize),
+    AcceptFailed,
+    Sent(Token, io::Result<()>),
+    Closed(Token),
+    Woken,
+}
+
+impl Sim {
+    /// A simulation in which everything follows from `seed`.
+    pub fn new(seed: u64, faults: Faults) -> Self {
+        Self {
+            rng: Rng::with_seed(seed),
+            faults,
+            now: Duration::ZERO,
+            pipes: Vec::new(),
+            sockets: Vec::new(),
+            backlog: VecDeque::new(),
+            is_accepting: false,
+            is_listening: false,
+            done: VecDeque::new(),
+            turns: Vec::new(),
+            buffer: Vec::new(),
+            is_woken: Arc::default(),
+        }
+    }
+
+    /// Connects a peer that lets 64 KiB lie unread.
+    pub fn connect_peer(&mut self) -> Peer {
+        self.pipes.push(Pipe { window: 64 << 10, ..Pipe::default() });
+        self.backlog.push_back(self.pipes.len() - 1);
+        Peer(self.pipes.len() - 1)
+    }
+
+    /// The peer writes.
+    pub fn write(&mut self, peer: Peer, bytes: &[u8]) {
+        let pipe = &mut self.pipes[peer.0];
+        assert!(!pipe.peer_has_ended, "the peer has ended");
+        pipe.to_server.extend(bytes);
+    }
+
+    /// The peer reads what has arrived.
+    pub fn read(&mut self, peer: Peer) -> Vec<u8> {
+        std::mem::take(&mut self.pipes[peer.0].to_peer)
+    }
+
+    /// The peer lets at most this many bytes lie unread.
+    pub fn set_window(&mut self, peer: Peer, bytes: usize) {
+        self.pipes[peer.0].window = bytes;
+    }
+
+    /// The peer ends its direction after what it has written.
+    pub fn end(&mut self, peer: Peer) {
+        self.pipes[peer.0].peer_has_ended = true;
+    }
+
+    /// The peer resets the connection; what is on the way is lost.
+    pub fn reset(&mut self, peer: Peer) {
+        self.pipes[peer.0].is_reset = true;
+    }
+
+    /// Whether the server has ended its direction, or the connection has failed.
+    pub fn has_ended(&self, peer: Peer) -> bool {
+        let pipe = &self.pipes[peer.0];
+        pipe.server_has_ended || pipe.is_closed || pipe.is_reset
+    }
+
+    /// Whether the connection was reset, by the peer or by a fault.
+    pub fn is_reset(&self, peer: Peer) -> bool {
+        self.pipes[peer.0].is_reset
+    }
+
+    /// Whether the server has closed its socket.
+    pub fn is_closed(&self, peer: Peer) -> bool {
+        self.pipes[peer.0].is_closed
+    }
+
+    fn happens(&mut self, per_mille: u32) -> bool {
+        self.rng.u32(..1000) < per_mille
+    }
+
+    fn socket(&mut self, token: Token) -> &mut Socket {
+        let socket = self.sockets.get_mut(token.index as usize).and_then(Option::as_mut);
+        let socket = socket.unwrap_or_else(|| panic!("{token:?} is not attached"));
+        assert_eq!(socket.token, token, "a stale token");
+        socket
+    }
+
+    /// Starts a send; whether it was done at once, and how.
+    fn start_send(&mut self, token: Token, bytes: &[u8]) -> Option<io::Result<()>> {
+        assert!(!bytes.is_empty(), "{token:?}: nothing to send");
+        let socket = self.socket(token);
+        assert!(socket.sending.is_none(), "{token:?}: a second send in flight");
+        assert!(!socket.shutdown_follows, "{token:?}: a send after the shutdown");
+        socket.sending = Some(bytes.iter().copied().collect());
+        let index = token.index;
+        if self.happens(self.faults.delay) { None } else { self.go_on_sending(index) }
+    }
+
+    /// Moves what the peer's window takes; the result, when nothing is left.
+    fn go_on_sending(&mut self, index: u32) -> Option<io::Result<()>> {
+        let part = if self.happens(self.faults.dribble) { 1 } else { usize::MAX };
+        let socket = self.sockets[index as usize].as_mut()?;
+        let pipe = &mut self.pipes[socket.pipe];
+        let sending = socket.sending.as_mut()?;
+        if pipe.is_reset {
+            socket.sending = None;
+            return Some(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let room = pipe.window.saturating_sub(pipe.to_peer.len());
+        let taken = sending.len().min(room).min(part);
+        pipe.to_peer.extend(sending.drain(..taken));
+        if !sending.is_empty() {
+            return None;
+        }
+        socket.sending = None;
+        Some(Ok(()))
+    }
+
+    /// Lets sends go on and connections fail, and chooses who may receive in this pass.
+    fn begin_pass(&mut self) {
+        self.turns.clear();
+        for index in 0..self.sockets.len() as u32 {
+            let Some(socket) = &self.sockets[index as usize] else { continue };
+            let (token, pipe) = (socket.token, socket.pipe);
+            if self.happens(self.faults.reset) {
+                self.pipes[pipe].is_reset = true;
+            }
+            if !self.happens(self.faults.delay)
+                && let Some(result) = self.go_on_sending(index)
+            {
+                self.done.push_back(Done::Sent(token, result));
+            }
+            if !self.happens(self.faults.delay) {
+                self.turns.push(index);
+            }
+        }
+        self.rng.shuffle(&mut self.turns);
+        if self.is_accepting && !self.backlog.is_empty() && !self.happens(self.faults.delay) {
+            if self.happens(self.faults.accept) {
+                self.is_accepting = false;
+                self.done.push_back(Done::AcceptFailed);
+            } else if let Some(pipe) = self.backlog.pop_front() {
+                self.done.push_back(Done::Accepted(pipe));
+            }
+        }
+        if self.is_woken.swap(false, Ordering::Relaxed) {
+            self.done.push_back(Done::Woken);
+        }
+    }
+
+    /// What the connection at `index` receives: bytes in the buffer (`None`), or an end.
+    fn receive_at(&mut self, index: u32) -> Option<(Token, Option<io::Result<()>>)> {
+        let dribbles = self.happens(self.faults.dribble);
+        let socket = self.sockets[index as usize].as_mut()?;
+        if !socket.is_receiving || socket.receive_has_ended {
+            return None;
+        }
+        let pipe = &mut self.pipes[socket.pipe];
+        if pipe.is_reset {
+            socket.receive_has_ended = true;
+            return Some((socket.token, Some(Err(io::ErrorKind::ConnectionReset.into()))));
+        }
+        let available = pipe.to_server.len();
+        if available > 0 {
+            let most = if dribbles { 1 } else { self.rng.usize(1..=available) };
+            self.buffer.clear();
+            self.buffer.extend(pipe.to_server.drain(..most));
+            return Some((socket.token, None));
+        }
+        if pipe.peer_has_ended {
+            socket.receive_has_ended = true;
+            return Some((socket.token, Some(Ok(()))));
+        }
+        None
+    }
+}
+
+impl Driver for Sim {
+    type Listener = ();
+    /// The number of the peer's pipe.
+    type Stream = usize;
+
+    fn now(&self) -> Duration {
+        self.now
+    }
+
+    fn listen(&mut self, (): ()) -> io::Result<usize> {
+        self.is_listening = true;
+        Ok(0)
+    }
+
+    fn accept(&mut self, _listener: usize) {
+        self.is_accepting = self.is_listening;
+    }
+
+    fn pause_accept(&mut self, _listener: usize) {
+        self.is_accepting = false;
+    }
+
+    fn close_listeners(&mut self) {
+        self.is_listening = false;
+        self.is_accepting = false;
+        for pipe in self.backlog.drain(..) {
+            self.pipes[pipe].is_reset = true;
+        }
+    }
+
+    fn attach(&mut self, token: Token, pipe: usize) -> io::Result<()> {
+        let index = token.index as usize;
+        if index >= self.sockets.len() {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        assert!(self.sockets[index].is_none(), "{token:?}: the place is in use");
+        self.sockets[index] = Some(Socket {
+            token,
+            pipe,
+            is_receiving: false,
+            receive_has_ended: false,
+            sending: None,
+            shutdown_follows: false,
+        });
+        Ok(())
+    }
+
+    fn connect(
+        &mut self,
+        _token: Token,
+        _address: SocketAddr,
+        _source: Option<SocketAddr>,
+    ) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn receive(&mut self, token: Token) {
+        self.socket(token).is_receiving = true;
+    }
+
+    fn pause_receive(&mut self, token: Token) {
+        self.socket(token).is_receiving = false;
+    }
+
+    fn flush(&mut self, batch: &mut SendBatch, mut sent: impl FnMut(Token, io::Result<()>)) {
+        for (token, bytes) in batch.sends() {
+            if let Some(result) = self.start_send(token, bytes) {
+                sent(token, result);
+            }
+        }
+        batch.clear();
+    }
+
+    fn send(&mut self, token: Token, bytes: Vec<u8>) {
+        if let Some(result) = self.start_send(token, &bytes) {
+            self.done.push_back(Done::Sent(token, result));
+        }
+    }
+
+    fn shutdown(&mut self, token: Token) {
+        let socket = self.socket(token);
+        assert!(socket.sending.is_none(), "{token:?}: a shutdown with a send in flight");
+        assert!(!socket.shutdown_follows, "{token:?}: a second shutdown");
+        socket.shutdown_follows = true;
+        let pipe = socket.pipe;
+        self.pipes[pipe].server_has_ended = true;
+    }
+
+    fn close(&mut self, token: Token) {
+        let pipe = self.socket(token).pipe;
+        assert!(!self.pipes[pipe].is_closed, "{token:?}: closed twice");
+        self.pipes[pipe].is_closed = true;
+        self.sockets[token.index as usize] = None;
+        self.done.retain(|done| match done {
+            Done::Sent(other, _) => *other != token,
+            _ => true,
+        });
+        self.done.push_back(Done::Closed(token));
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.begin_pass();
+        // Time passes by itself, and runs when there is nothing else to wait for.
+        let step = Duration::from_micros(self.rng.u64(1..500));
+        let idle = self.done.is_empty() && self.rng.u32(..10) == 0;
+        self.now += if idle { timeout.unwrap_or(step).max(step) } else { step };
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<Completion<'_, usize>> {
+        if let Some(done) = self.done.pop_front() {
+            return Some(match done {
+                Done::Accepted(stream) => Completion::Accepted { listener: 0, stream, peer: None },
+                Done::AcceptFailed => {
+                    let error = io::Error::from_raw_os_error(libc::EMFILE);
+                    Completion::AcceptFailed { listener: 0, error }
+                }
+                Done::Sent(token, result) => Completion::Sent { token, result },
+                Done::Closed(token) => Completion::Closed { token },
+                Done::Woken => Completion::Woken,
+            });
+        }
+        while let Some(index) = self.turns.pop() {
+            match self.receive_at(index) {
+                None => {}
+                Some((token, None)) => {
+                    return Some(Completion::Received { token, bytes: &mut self.buffer });
+                }
+                Some((token, Some(result))) => {
+                    return Some(Completion::ReceiveEnded { token, result });
+                }
+            }
+        }
+        None
+    }
+
+    fn waker(&self) -> Waker {
+        let is_woken = Arc::clone(&self.is_woken);
+        Waker::new(move || is_woken.store(true, Ordering::Relaxed))
+    }
+}

@@ -112,11 +112,3 @@ pub fn pin_thread(processor: usize) -> io::Result<()> {
     set.set(processor);
     Ok(sched_setaffinity(None, &set)?)
 }
-
-/// Whether accepting failed for want of a resource that comes back when a connection ends, as
-/// opposed to a connection that was gone before it was accepted.
-pub fn is_out_of_resources(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let resources = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS];
-    error.raw_os_error().is_some_and(|code| resources.iter().any(|e| e.raw_os_error() == code))
-}

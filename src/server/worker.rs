@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +14,7 @@ use super::deadlines::Deadlines;
 use crate::{
     Config,
     conn::{Application, Command, Connection, Connections, Context, Inbox, Shared, Step, Tick},
-    io::{Completion, Driver, SendBatch, Token, sys},
+    io::{Completion, Driver, SendBatch, Token},
     session::Routes,
 };
 
@@ -38,6 +38,8 @@ pub struct Worker<D> {
     listeners: usize,
     /// When accepting is tried again.
     accept_again: Option<Tick>,
+    /// Whether accepting failed last, which was said then.
+    accept_fails: bool,
     /// When the last connection is to have ended.
     stopping: Option<Tick>,
     date: Date,
@@ -65,7 +67,7 @@ impl<D: Driver> Worker<D> {
         driver: D,
         routes: Arc<Routes>,
         config: Arc<Config>,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
         let inbox = Arc::new(Inbox::new(driver.waker()));
         Self::with_others(driver, routes, config, inbox, Arc::default(), listeners)
@@ -78,7 +80,7 @@ impl<D: Driver> Worker<D> {
         config: Arc<Config>,
         inbox: Arc<Inbox>,
         open: Arc<AtomicUsize>,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
         let count = listeners.len();
         for listener in listeners {
@@ -97,6 +99,7 @@ impl<D: Driver> Worker<D> {
             due: Vec::new(),
             listeners: count,
             accept_again: None,
+            accept_fails: false,
             stopping: None,
             date: Date::default(),
         })
@@ -245,6 +248,7 @@ impl<D: Driver> Worker<D> {
             self.connections.remove(token);
             return;
         }
+        self.accept_fails = false;
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
         if open >= self.shared.config.connections {
             self.pause_accept(tick);
@@ -256,10 +260,8 @@ impl<D: Driver> Worker<D> {
     /// Without descriptors or memory accepting pauses; it goes on when a connection has ended, or
     /// after a moment. Those that exist are not concerned.
     fn accept_failed(&mut self, error: &io::Error, now: Duration) {
-        if sys::is_out_of_resources(error) {
-            tracing::warn!(%error, "cannot accept: connections wait");
-        } else {
-            tracing::error!(%error, "cannot accept: trying again");
+        if !std::mem::replace(&mut self.accept_fails, true) {
+            tracing::warn!(%error, "cannot accept: connections wait until this is over");
         }
         self.pause_accept(Tick::at(now));
     }

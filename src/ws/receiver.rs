@@ -23,9 +23,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 16 MiB in a frame and in a message, 16,384 fragments.
+    /// 16 MiB in a frame and in a message, 131,072 fragments: 16 MiB may come in pieces of 128
+    /// bytes. Fragments cost time to parse, but no memory of their own.
     fn default() -> Self {
-        Self { frame_bytes: 16 << 20, message_bytes: 16 << 20, fragments: 16_384 }
+        Self { frame_bytes: 16 << 20, message_bytes: 16 << 20, fragments: 131_072 }
     }
 }
 
