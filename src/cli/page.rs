@@ -1,11 +1,12 @@
-//! The page at `/`: assets of our own, in the binary.
+//! The page at `/`: assets of our own, in the binary, served as files are.
 
+use std::time::SystemTime;
+
+use ::http::{HeaderValue, header};
 use wireloop::{
     Request, Routes,
-    http::{Body, Response},
+    http::{FileInfo, Response, Source, SourceError, decide, file_response},
 };
-
-use ::http::{HeaderValue, StatusCode, header};
 
 /// Everything the page may do: run its own script, talk to its own server.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
@@ -14,21 +15,36 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
 /// Adds the routes of the page.
 pub(crate) fn add(routes: Routes) -> Routes {
     routes
-        .get("/", asset("text/html; charset=utf-8", include_str!("../page/index.html")))
-        .get("/page.css", asset("text/css; charset=utf-8", include_str!("../page/page.css")))
-        .get("/page.js", asset("text/javascript; charset=utf-8", include_str!("../page/page.js")))
+        .get("/", asset("index.html", include_bytes!("../page/index.html")))
+        .get("/page.css", asset("page.css", include_bytes!("../page/page.css")))
+        .get("/page.js", asset("page.js", include_bytes!("../page/page.js")))
 }
 
 fn asset(
-    content_type: &'static str,
-    text: &'static str,
+    name: &'static str,
+    bytes: &'static [u8],
 ) -> impl Fn(&Request<'_>) -> Response + Send + Sync + 'static {
-    move |_| {
-        Response::new(StatusCode::OK)
-            .header(header::CONTENT_TYPE, HeaderValue::from_static(content_type))
+    // A file whose content is as old as the process: the next one may have another.
+    let info = FileInfo { length: bytes.len() as u64, modified: SystemTime::now(), inode: 0 };
+    move |request| {
+        let source = |start: u64, length: u64| -> Box<dyn Source> {
+            Box::new(Slice(&bytes[start as usize..(start + length) as usize]))
+        };
+        let now = SystemTime::now();
+        file_response(decide(request, &info), name, &info, now, source)
             .header(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
-            .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
             .header(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))
-            .body(Body::Bytes(text.as_bytes().into()))
+    }
+}
+
+/// The rest of an asset.
+struct Slice(&'static [u8]);
+
+impl Source for Slice {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        let (now, later) = self.0.split_at(buffer.len().min(self.0.len()));
+        buffer[..now.len()].copy_from_slice(now);
+        self.0 = later;
+        Ok(now.len())
     }
 }
