@@ -288,6 +288,10 @@ impl Connection {
 
     /// Whether the driver is to start (`Some(true)`) or stop (`Some(false)`) receiving.
     pub(crate) fn change_receiving(&mut self) -> Option<bool> {
+        if matches!(self.state, State::Terminating(Termination::Closing)) {
+            // The driver knows the connection no more.
+            return None;
+        }
         let wants = self.wants_receive();
         (wants != self.is_receiving).then(|| {
             self.is_receiving = wants;

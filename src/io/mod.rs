@@ -148,6 +148,7 @@ pub trait Driver: Sized {
     fn pause_receive(&mut self, token: Token);
 
     /// Sends what the batch holds, for each connection what is its own, and empties the batch.
+    /// What was meant for a connection that has been closed since is dropped.
     /// A send that completes at once is reported to `sent` and has no other completion.
     fn flush(&mut self, batch: &mut SendBatch, sent: impl FnMut(Token, io::Result<()>));
 
