@@ -88,6 +88,9 @@ struct Ledgered {
     /// What a text frame ended with: the start of a character.
     cut: Vec<u8>,
     has_ended: bool,
+    /// How many sends were asked for, and how many have completed.
+    sends: usize,
+    sent: usize,
 }
 
 impl Ledgered {
@@ -100,6 +103,8 @@ impl Ledgered {
             is_text: false,
             cut: Vec::new(),
             has_ended: false,
+            sends: 0,
+            sent: 0,
         }
     }
 
@@ -117,13 +122,33 @@ impl Ledgered {
         }
     }
 
+    /// Sends something beside the echo, whose completion must come before that of the echo.
+    fn send_unasked(&mut self, socket: &mut Socket<'_, Self>) {
+        let promise = self.ledger.promise();
+        let number = self.sends;
+        self.sends += 1;
+        socket.send_pong(b"unasked", move |session, _, _sent| {
+            promise.keep();
+            session.completes(number);
+        });
+    }
+
+    /// Sends complete in the order in which they were asked for.
+    fn completes(&mut self, number: usize) {
+        assert_eq!(number, self.sent, "a send completed out of order");
+        self.sent += 1;
+    }
+
     /// Reads on when something has been sent.
     fn then_read(
-        &self,
+        &mut self,
     ) -> impl FnOnce(&mut Self, &mut Socket<'_, Self>, Result<(), Error>) + use<> + 'static {
         let promise = self.ledger.promise();
+        let number = self.sends;
+        self.sends += 1;
         move |session, socket, _sent| {
             promise.keep();
+            session.completes(number);
             session.read(socket);
         }
     }
@@ -140,6 +165,10 @@ impl Ledgered {
     }
 
     fn received(&mut self, socket: &mut Socket<'_, Self>, received: Received<'_>) {
+        if !matches!(received, Received::Closed { .. } | Received::Failed(_)) {
+            self.send_unasked(socket);
+            self.send_unasked(socket);
+        }
         match received {
             Received::Text(text) => socket.send_text(text, self.then_read()),
             Received::Binary(bytes) => socket.send_binary(bytes, self.then_read()),
