@@ -236,7 +236,7 @@ impl Connection {
     /// Begins to end the connection because the server stops.
     pub(crate) fn stop(&mut self, cx: &mut Context<'_>) {
         match &mut self.state {
-            State::Accepting(opening) if opening.is_idle() => self.terminate(cx.tick()),
+            State::Accepting(opening) if opening.wants_receive() => self.terminate(cx.tick()),
             State::Accepting(opening) => opening.end_after_response(),
             State::Active(active) => {
                 let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };

@@ -108,7 +108,7 @@ impl Ledgered {
         }
     }
 
-    fn read(&mut self, socket: &mut Socket<'_, Self>) {
+    fn read(&self, socket: &mut Socket<'_, Self>) {
         let promise = self.ledger.promise();
         let then =
             move |session: &mut Self, socket: &mut Socket<'_, Self>, received: Received<'_>| {
