@@ -21,10 +21,12 @@
 use std::{fmt, io, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 mod epoll;
+mod send_queue;
 pub mod sim;
 pub mod sys;
 
 pub use epoll::Epoll;
+pub use send_queue::SendQueue;
 
 /// Names a connection to the driver: a place in a table, and the number of its present use, so
 /// that what belongs to an earlier use is recognised.
