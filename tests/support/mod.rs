@@ -11,7 +11,8 @@ mod events;
 
 use std::{
     net::SocketAddr,
-    thread::{self, JoinHandle},
+    sync::mpsc::{self, Receiver},
+    thread,
     time::Duration,
 };
 
@@ -55,7 +56,7 @@ pub(crate) fn serve_with(config: Config, routes: impl Fn() -> Routes, test: impl
 pub(crate) struct TestServer {
     address: SocketAddr,
     stopper: Stopper,
-    thread: Option<JoinHandle<Result<(), ServerError>>>,
+    ended: Receiver<Result<(), ServerError>>,
 }
 
 impl TestServer {
@@ -68,8 +69,9 @@ impl TestServer {
             .expect("port 0 can always be listened on");
         let address = server.addresses().next().expect("it listens on one address");
         let stopper = server.stopper();
-        let thread = Some(thread::spawn(move || server.run()));
-        Self { address, stopper, thread }
+        let (end, ended) = mpsc::channel();
+        thread::spawn(move || end.send(server.run()));
+        Self { address, stopper, ended }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -97,11 +99,10 @@ impl TestServer {
 impl Drop for TestServer {
     fn drop(&mut self) {
         self.stopper.stop();
-        let result = self.thread.take().map(JoinHandle::join);
         // A test that has failed already would abort the process if this failed as well.
         if !thread::panicking() {
-            let result = result.expect("the thread is joined once");
-            result.expect("no worker panics").expect("the server ends in good order");
+            let result = self.ended.recv_timeout(DEADLINE).expect("the server ends in time");
+            result.expect("the server ends in good order");
         }
     }
 }
