@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use super::{Client, DEADLINE};
 
@@ -85,6 +85,14 @@ impl Binary {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id() as i32).expect("not zero");
         kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Lets it open no more than this many files from now on.
+    #[track_caller]
+    pub(crate) fn limit_files(&self, files: u64) {
+        let pid = Pid::from_raw(self.child.id() as i32);
+        let limit = Rlimit { current: Some(files), maximum: Some(files) };
+        prlimit(pid, Resource::Nofile, limit).expect("a limit may be lowered");
     }
 
     /// Closes our end of the pipe that is its standard output.
