@@ -16,7 +16,6 @@ mod active;
 mod channel;
 mod inbox;
 mod opening;
-mod output;
 mod session;
 mod slab;
 mod tick;
@@ -26,7 +25,6 @@ pub use session::{Frame, Received};
 
 pub(crate) use channel::Channel;
 pub(crate) use inbox::{Command, Inbox};
-pub(crate) use output::Output;
 pub(crate) use session::AnySession;
 pub(crate) use slab::Connections;
 pub(crate) use tick::Tick;
@@ -40,7 +38,7 @@ use crate::{
     Config, Error,
     config::{HIGH_WATER_BYTES, READ_AHEAD_BYTES},
     http::{Request, Response},
-    io::Token,
+    io::{SendQueue, Token},
     ws::{CloseCode, CloseFrame, Input},
 };
 
@@ -105,7 +103,7 @@ pub(crate) enum Step {
 pub(crate) struct Connection {
     token: Token,
     state: State,
-    output: Output,
+    output: SendQueue,
     /// When something arrived last (Active), or the connection last got on (Accepting), or its
     /// end began (Terminating).
     last_progress: Tick,
@@ -149,7 +147,7 @@ impl Connection {
         Self {
             token,
             state: State::Accepting(Box::new(Opening::new(peer))),
-            output: Output::default(),
+            output: SendQueue::default(),
             last_progress: now,
             is_receiving: false,
             peer_has_ended: false,
@@ -161,7 +159,7 @@ impl Connection {
         self.token
     }
 
-    pub(crate) fn output(&mut self) -> &mut Output {
+    pub(crate) fn output(&mut self) -> &mut SendQueue {
         &mut self.output
     }
 
@@ -206,7 +204,7 @@ impl Connection {
 
     /// Whether something follows when output has been taken.
     pub(crate) fn awaits_sent(&self) -> bool {
-        if self.output.has_queue() {
+        if self.output.has_waiting() {
             return true;
         }
         match &self.state {
@@ -236,7 +234,7 @@ impl Connection {
     /// Begins to end the connection because the server stops.
     pub(crate) fn stop(&mut self, cx: &mut Context<'_>) {
         match &mut self.state {
-            State::Accepting(opening) if opening.is_idle() => self.terminate(cx.tick()),
+            State::Accepting(opening) if opening.wants_receive() => self.terminate(cx.tick()),
             State::Accepting(opening) => opening.end_after_response(),
             State::Active(active) => {
                 let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
@@ -288,6 +286,10 @@ impl Connection {
 
     /// Whether the driver is to start (`Some(true)`) or stop (`Some(false)`) receiving.
     pub(crate) fn change_receiving(&mut self) -> Option<bool> {
+        if matches!(self.state, State::Terminating(Termination::Closing)) {
+            // The driver knows the connection no more.
+            return None;
+        }
         let wants = self.wants_receive();
         (wants != self.is_receiving).then(|| {
             self.is_receiving = wants;
@@ -477,7 +479,7 @@ fn read_deadline(active: &Active) -> Option<Tick> {
 fn channel<'a>(
     link: &'a mut channel::Link,
     token: Token,
-    output: &Output,
+    output: &SendQueue,
     cx: &'a mut Context<'_>,
 ) -> Channel<'a> {
     let out_start = cx.out.len();

@@ -61,11 +61,6 @@ impl Opening {
         Self { peer, scanner: HeadScanner::default(), head: Vec::new(), body: None, is_last: false }
     }
 
-    /// Whether the connection is between requests.
-    pub(super) fn is_idle(&self) -> bool {
-        self.head.is_empty() && self.body.is_none()
-    }
-
     /// Ends the connection with the response that is being sent.
     pub(super) fn end_after_response(&mut self) {
         self.is_last = true;

@@ -21,10 +21,12 @@
 use std::{fmt, io, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 mod epoll;
+mod send_queue;
 pub mod sim;
 pub mod sys;
 
 pub use epoll::Epoll;
+pub use send_queue::SendQueue;
 
 /// Names a connection to the driver: a place in a table, and the number of its present use, so
 /// that what belongs to an earlier use is recognised.
@@ -148,6 +150,7 @@ pub trait Driver: Sized {
     fn pause_receive(&mut self, token: Token);
 
     /// Sends what the batch holds, for each connection what is its own, and empties the batch.
+    /// What was meant for a connection that has been closed since is dropped.
     /// A send that completes at once is reported to `sent` and has no other completion.
     fn flush(&mut self, batch: &mut SendBatch, sent: impl FnMut(Token, io::Result<()>));
 

@@ -2,6 +2,11 @@
 
 use super::{CONTROL_PAYLOAD_MAX, CloseFrame, FrameHeader, Kind, Misuse, OpCode, apply_mask};
 
+/// Payload is copied in parts of this size. For more than 2 KiB the C library copies with
+/// `rep movsb`, which on AMD Zen takes 30 times as long when the target lies a few bytes after the
+/// source, modulo 4096 (glibc bug 30994); and a frame and its echo lie that way.
+const COPY_BYTES: usize = 1024;
+
 /// The sending half of a connection's protocol: appends frames to a buffer of the caller's.
 ///
 /// Every method takes the masking key of its frame: `None` at a server, a fresh unpredictable one
@@ -153,7 +158,10 @@ fn append(
 ) {
     FrameHeader { is_final, opcode, mask, payload_bytes: payload.len() as u64 }.encode(out);
     let start = out.len();
-    out.extend_from_slice(payload);
+    out.reserve(payload.len());
+    for part in payload.chunks(COPY_BYTES) {
+        out.extend_from_slice(part);
+    }
     if let Some(key) = mask {
         apply_mask(&mut out[start..], key, 0);
     }
