@@ -1,3 +1,5 @@
+//! The client's side of the opening handshake: what it asks for, and which answers it takes.
+
 use super::*;
 use crate::http::{Upgrade, parse};
 use ::http::{HeaderValue, header::ORIGIN};

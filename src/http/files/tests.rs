@@ -1,3 +1,5 @@
+//! Conditional and range requests, one test for each rule of RFC 9110.
+
 use super::*;
 use crate::http::{HeaderSlots, Limits, SourceError, parse};
 

@@ -1,3 +1,5 @@
+//! Heads that arrive in pieces, are too long, or are not going to be one.
+
 use super::*;
 
 const HEAD: &[u8] = b"GET /chat HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n";

@@ -1,3 +1,5 @@
+//! Subprotocols: how an offer is read, and that only what was offered is chosen.
+
 use super::*;
 use crate::http::HeaderSlots;
 

@@ -1,3 +1,5 @@
+//! Request heads: what each rule of RFC 9112 accepts and refuses.
+
 use super::*;
 use crate::http::{MAX_HEADERS, TRAILING_WILDCARD};
 

@@ -1,3 +1,5 @@
+//! Response heads, byte by byte.
+
 use super::*;
 use ::http::header::{ETAG, SEC_WEBSOCKET_VERSION, SET_COOKIE};
 

@@ -1,3 +1,5 @@
+//! Patterns: what they match, in which order, and which ones are refused.
+
 use super::*;
 
 /// A router whose values are the patterns themselves, all for GET.

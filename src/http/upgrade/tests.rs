@@ -1,3 +1,5 @@
+//! The opening handshake: which requests are one, and what the others are told.
+
 use super::*;
 use crate::http::{HeadOptions, HeaderSlots, Limits, parse};
 

@@ -1,3 +1,5 @@
+//! Static files over a real directory: what is served, and that nothing outside it is.
+
 use std::{fs, os::unix::fs::symlink};
 
 use ::http::header;

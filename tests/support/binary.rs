@@ -1,0 +1,155 @@
+//! The real binary as a child process, for what only a process shows: signals, exit codes, limits
+//! on descriptors, what it says and where.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+
+use super::{Client, DEADLINE};
+
+/// A server process. Dropping it kills it, should it still run.
+#[derive(Debug)]
+pub(crate) struct Binary {
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+    address: SocketAddr,
+}
+
+/// A command line of the binary.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireloop"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Binary {
+    /// Starts a server on a free port with one worker.
+    #[track_caller]
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut command = command(&["--listen", "127.0.0.1:0", "--workers", "1", "--quiet"]);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a server in which at most this many files may be open.
+    #[track_caller]
+    pub(crate) fn start_with_files(files: u32, arguments: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+        shell.arg(env!("CARGO_BIN_EXE_wireloop"));
+        shell.args(["--listen", "127.0.0.1:0", "--workers", "1"]).args(arguments);
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn(shell)
+    }
+
+    #[track_caller]
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the binary is built");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a line is due");
+        let address = line.trim_end().strip_prefix("listening on http://");
+        let address = address.and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("it does not say its address: {line:?}"));
+        Self { child, stdout: Some(stdout), address }
+    }
+
+    /// Runs the binary to its end, which must come soon.
+    #[track_caller]
+    pub(crate) fn run(arguments: &[&str]) -> Output {
+        let mut child = command(arguments).spawn().expect("the binary is built");
+        // What it says fits into the pipes, so that nothing needs to be read meanwhile.
+        wait(&mut child);
+        child.wait_with_output().expect("it has ended")
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    #[track_caller]
+    pub(crate) fn upgrade(&self, path: &str) -> Client {
+        let mut client = Client::connect(self.address);
+        client.upgrade(path);
+        client
+    }
+
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id() as i32).expect("not zero");
+        kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Lets it open no more than this many files from now on.
+    #[track_caller]
+    pub(crate) fn limit_files(&self, files: u64) {
+        let pid = Pid::from_raw(self.child.id() as i32);
+        let limit = Rlimit { current: Some(files), maximum: Some(files) };
+        prlimit(pid, Resource::Nofile, limit).expect("a limit may be lowered");
+    }
+
+    /// Closes our end of the pipe that is its standard output.
+    pub(crate) fn close_stdout(&mut self) {
+        self.stdout = None;
+    }
+
+    /// Waits for its end; what it has said on stderr.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
+        let status = wait(&mut self.child);
+        let mut text = String::new();
+        let mut stderr = self.child.stderr.take().expect("it is read once");
+        stderr.read_to_string(&mut text).expect("stderr is text");
+        (status, text)
+    }
+
+    /// How much processor time it has used.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        // The name in parentheses may hold blanks; user and system time are fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(')').expect("proc(5)");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    }
+
+    /// How much memory it uses, in bytes.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        let path = format!("/proc/{}/statm", self.child.id());
+        let statm = fs::read_to_string(path).expect("it runs");
+        let pages = statm.split(' ').nth(1).expect("proc(5)");
+        pages.parse::<usize>().expect("a number") * rustix::param::page_size()
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        // Both fail if it has ended, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for the end of a process, or kills it at the deadline and fails.
+#[track_caller]
+fn wait(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(status) = child.try_wait().expect("it is our child") {
+            return status;
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("it is our child");
+            panic!("the process does not end");
+        }
+        // The standard library cannot wait for a process with a deadline.
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,108 @@
+//! What the integration tests share: a server in a thread, and clients that speak the wire format
+//! by hand. Nothing here may use `wireloop::ws` or `wireloop::http` to make or read bytes: a
+//! mistake that both ends make alike would hide.
+
+#![allow(dead_code, reason = "each test is a crate of its own and uses a part of this")]
+#![allow(unused_imports, reason = "as above")]
+
+mod binary;
+mod client;
+mod events;
+
+use std::{
+    net::SocketAddr,
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+use wireloop::{Config, DriverKind, Routes, Server, ServerError, Stopper};
+
+pub(crate) use binary::Binary;
+pub(crate) use client::{
+    BINARY, CLOSE, CONTINUATION, Client, Frame, PING, PONG, Response, TEXT, frame, handshake,
+};
+pub(crate) use events::{Events, Log, Script, script};
+
+/// How long a test waits for what must happen. Only a failing test ever waits this long.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The drivers that this machine has. Every suite runs once on each.
+pub(crate) fn drivers() -> impl Iterator<Item = DriverKind> {
+    [DriverKind::Epoll].into_iter()
+}
+
+/// The default configuration with some changes.
+pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    change(&mut config);
+    config
+}
+
+/// Runs a test once per driver, against a server of its own with the default configuration.
+pub(crate) fn serve(routes: impl Fn() -> Routes, test: impl Fn(&TestServer)) {
+    serve_with(Config::default(), routes, test);
+}
+
+/// Runs a test once per driver, against a server of its own.
+pub(crate) fn serve_with(config: Config, routes: impl Fn() -> Routes, test: impl Fn(&TestServer)) {
+    for driver in drivers() {
+        let server = TestServer::start(driver, routes(), config.clone());
+        test(&server);
+    }
+}
+
+/// A server with one worker in a thread. Dropping it stops it and asserts that it ends well.
+pub(crate) struct TestServer {
+    address: SocketAddr,
+    stopper: Stopper,
+    ended: Receiver<Result<(), ServerError>>,
+}
+
+impl TestServer {
+    pub(crate) fn start(driver: DriverKind, routes: Routes, config: Config) -> Self {
+        let server = Server::new(routes)
+            .config(config)
+            .workers(1)
+            .driver(driver)
+            .listen("127.0.0.1:0")
+            .expect("port 0 can always be listened on");
+        let address = server.addresses().next().expect("it listens on one address");
+        let stopper = server.stopper();
+        let (end, ended) = mpsc::channel();
+        thread::spawn(move || end.send(server.run()));
+        Self { address, stopper, ended }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A connection on which nothing has been sent.
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// A WebSocket connection to `path`, without a subprotocol.
+    pub(crate) fn upgrade(&self, path: &str) -> Client {
+        let mut client = self.connect();
+        client.upgrade(path);
+        client
+    }
+
+    /// Begins to stop the server; `drop` waits for its end.
+    pub(crate) fn stop(&self) {
+        self.stopper.stop();
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        // A test that has failed already would abort the process if this failed as well.
+        if !thread::panicking() {
+            let result = self.ended.recv_timeout(DEADLINE).expect("the server ends in time");
+            result.expect("the server ends in good order");
+        }
+    }
+}
