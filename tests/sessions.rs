@@ -311,6 +311,13 @@ fn continuations_run_once_in_order_and_never_within_the_call_that_names_them() {
     });
 }
 
+/// Asks for nothing.
+struct Idle;
+
+impl Session for Idle {
+    fn start(&mut self, _socket: &mut Socket<'_, Self>) {}
+}
+
 #[test]
 fn the_completion_of_a_send_waits_until_the_peer_takes_it() {
     let (log, events) = Events::new();
@@ -322,12 +329,16 @@ fn the_completion_of_a_send_waits_until_the_peer_takes_it() {
             socket.send_binary(&vec![0; 16 << 20], move |_, _, _| second.note("taken"));
             log.note("sent");
         })
+        .websocket("/idle", |_request, protocols| Ok(protocols.none().session(Idle)))
     };
     let limits = config(|config| config.send_queue_bytes = 32 << 20);
     serve_with(limits, routes, |server| {
         let mut client = Client::connect_narrow(server.address());
         client.upgrade("/");
         events.expect("sent");
+        // The worker answers another client: it has done all it could for this one.
+        server.upgrade("/idle").ping_and_wait(b"");
+        events.expect_none();
         client.expect_frame(true, BINARY, &[0; 100]);
         client.expect_frame(true, BINARY, &vec![0; 16 << 20]);
         // Both were asked for while 16 MiB waited, so both wait for the peer.
