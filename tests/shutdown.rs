@@ -178,6 +178,7 @@ fn whoever_stops_listening_to_it_does_not_stop_it() {
     client.send_text("still here");
     client.expect_text("still here");
     client.close();
+    drop(client);
     server.signal(Signal::TERM);
     assert_eq!(server.wait().0.code(), Some(0));
 }
