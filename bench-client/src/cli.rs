@@ -1,0 +1,139 @@
+//! The command line: what is measured, with how many connections, at which rate, for how long.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use clap::Parser;
+
+/// Measures the echo latency and the throughput of a WebSocket server.
+///
+/// Without a URL it starts a wireloop server as a process of its own and measures that.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "wireloop-bench",
+    version,
+    after_help = "Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.\n\
+        Exit codes: 0 all went well, 1 something failed or an echo was wrong or missing, \
+        2 a wrong argument, 130 interrupted twice. Ctrl-C ends the run early and prints what \
+        there is."
+)]
+pub(crate) struct Arguments {
+    /// Server to measure, ws://HOST[:PORT]/PATH
+    pub(crate) url: Option<String>,
+
+    /// Connections
+    #[arg(short, long, value_name = "N", default_value = "100")]
+    pub(crate) connections: NonZeroUsize,
+
+    /// Threads, among which the connections are divided
+    #[arg(short, long, value_name = "N", default_value = "1")]
+    pub(crate) threads: NonZeroUsize,
+
+    /// Length of the measurement
+    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) duration: Duration,
+
+    /// Open loop: messages per second over all connections, sent on schedule whether or not the
+    /// server answers. Without it, closed loop: an answer releases the next message
+    #[arg(short = 'R', long, value_name = "RATE", value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+
+    /// Closed loop: messages in flight on each connection
+    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "rate")]
+    pub(crate) depth: NonZeroUsize,
+
+    /// Payload of a message
+    #[arg(short, long, value_name = "SIZE", default_value = "20", value_parser = size)]
+    pub(crate) size: usize,
+
+    /// Send text; otherwise binary
+    #[arg(long)]
+    pub(crate) text: bool,
+
+    /// Load before the measurement, not counted
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
+    pub(crate) warm_up: Duration,
+
+    /// Time for late answers after the measurement
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
+    pub(crate) drain: Duration,
+
+    /// Handshakes in progress at a time
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub(crate) connecting: NonZeroUsize,
+
+    /// Time for a connection to open
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) connect_timeout: Duration,
+
+    /// Open loop: messages in flight on a connection beyond which a message is counted as missed
+    #[arg(long, value_name = "N", default_value = "1024")]
+    pub(crate) max_in_flight: NonZeroUsize,
+
+    /// Workers of the server that is started without a URL
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) server_workers: NonZeroUsize,
+
+    /// Process whose CPU time and memory are reported, if the server is local
+    #[arg(long, value_name = "PID", requires = "url")]
+    pub(crate) server_pid: Option<u32>,
+
+    /// No progress lines
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Be the server: what the process without a URL starts
+    #[arg(long, hide = true, conflicts_with = "url")]
+    pub(crate) serve: bool,
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let number = scaled(text, 1024.0).ok_or("not a size such as 20, 16k or 1m")?;
+    Ok(number as usize)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let number = scaled(text, 1000.0).filter(|rate| *rate > 0.0);
+    number.ok_or_else(|| "not a rate such as 500, 20k or 1.5m".into())
+}
+
+/// A number with a unit of which the second is the square of the first, and so on.
+fn scaled(text: &str, unit: f64) -> Option<f64> {
+    let (digits, power) = match text.as_bytes().last()?.to_ascii_lowercase() {
+        b'k' => (&text[..text.len() - 1], 1),
+        b'm' => (&text[..text.len() - 1], 2),
+        b'g' => (&text[..text.len() - 1], 3),
+        _ => (text, 0),
+    };
+    let number: f64 = digits.parse().ok()?;
+    let value = number * unit.powi(power);
+    (value.is_finite() && value >= 0.0).then_some(value)
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 10s or 2m".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_count_in_1024_and_rates_in_1000() {
+        assert_eq!(size("20"), Ok(20));
+        assert_eq!(size("16k"), Ok(16_384));
+        assert_eq!(rate("1.5M"), Ok(1_500_000.0));
+        for wrong in ["", "k", "-1", "1x", "NaN", "inf"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+        assert!(rate("0").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

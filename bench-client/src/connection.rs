@@ -1,0 +1,254 @@
+//! One connection of the load: from connecting to closed, with the messages that are on their way.
+
+use std::{collections::VecDeque, io, time::Duration};
+
+use wireloop::{
+    http::{ClientHandshake, ClientRequest},
+    io::{SendQueue, Token},
+    ws::{
+        CloseCode, CloseFrame, Event, Input, Kind, Limits, ReadMode, Receiver, Role, Rules, Sender,
+    },
+};
+
+use crate::{run::Run, stats::Failure};
+
+/// What a server may send: nothing above 1 GiB, whatever it announces.
+const RULES: Rules = Rules {
+    role: Role::Client,
+    limits: Limits { frame_bytes: 1 << 30, message_bytes: 1 << 30, fragments: 1 << 20 },
+};
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) token: Token,
+    /// Its number among all connections of all threads.
+    number: u32,
+    pub(crate) state: State,
+    pub(crate) queue: SendQueue,
+    receiver: Receiver,
+    sender: Sender,
+    /// Messages whose echo has not arrived, oldest first.
+    in_flight: VecDeque<Message>,
+    /// How many of them, from the youngest on, have not been given to the kernel.
+    unstamped: usize,
+    next_sequence: u64,
+}
+
+/// The life of a connection. The times are when connecting began.
+#[derive(Debug)]
+pub(crate) enum State {
+    Connecting(Duration),
+    Handshaking(Duration, Box<Handshaking>),
+    Open,
+    /// A Close frame has been sent.
+    Closing,
+    Closed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Handshaking {
+    handshake: ClientHandshake,
+    /// What has arrived of the response.
+    input: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Message {
+    sequence: u64,
+    intended: Duration,
+    sent: Duration,
+}
+
+impl Connection {
+    pub(crate) fn new(token: Token, number: u32, now: Duration) -> Self {
+        Self {
+            token,
+            number,
+            state: State::Connecting(now),
+            queue: SendQueue::default(),
+            receiver: Receiver::default(),
+            sender: Sender::default(),
+            in_flight: VecDeque::new(),
+            unstamped: 0,
+            next_sequence: 0,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Since when the connection is not open yet.
+    pub(crate) fn opening_since(&self) -> Option<Duration> {
+        match self.state {
+            State::Connecting(since) | State::Handshaking(since, _) => Some(since),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// The messages that no echo has answered, of those that are measured.
+    pub(crate) fn unanswered(&self, run: &Run<'_>) -> u64 {
+        self.in_flight.iter().filter(|message| run.measures(message.intended)).count() as u64
+    }
+
+    /// The connection is established: begins the opening handshake.
+    pub(crate) fn connected(&mut self, run: &mut Run<'_>) -> Result<(), Failure> {
+        let State::Connecting(since) = self.state else { return Ok(()) };
+        let target = &run.plan.target;
+        let request = ClientRequest {
+            host: &target.host,
+            target: &target.path,
+            key: run.keys.handshake(),
+            protocols: &[],
+            extensions: None,
+            headers: &http::HeaderMap::new(),
+        };
+        let handshake = ClientHandshake::start(&request, &mut run.batch.bytes)?;
+        let handshaking = Handshaking { handshake, input: Vec::new() };
+        self.state = State::Handshaking(since, Box::new(handshaking));
+        Ok(())
+    }
+
+    /// Takes what has arrived.
+    pub(crate) fn received(
+        &mut self,
+        bytes: &mut [u8],
+        now: Duration,
+        run: &mut Run<'_>,
+    ) -> Result<(), Failure> {
+        let State::Handshaking(since, handshaking) = &mut self.state else {
+            return self.take_frames(bytes, now, run);
+        };
+        handshaking.input.extend_from_slice(bytes);
+        let Some(established) = handshaking.handshake.read(&handshaking.input)? else {
+            return Ok(());
+        };
+        let mut rest = handshaking.input.split_off(established.consumed);
+        run.stats.handshake.record(now.saturating_sub(*since));
+        run.stats.opened += 1;
+        run.interval.open += 1;
+        self.state = State::Open;
+        self.take_frames(&mut rest, now, run)
+    }
+
+    fn take_frames(
+        &mut self,
+        bytes: &mut [u8],
+        now: Duration,
+        run: &mut Run<'_>,
+    ) -> Result<(), Failure> {
+        let mut input = Input::new(bytes);
+        let mut receiver = std::mem::take(&mut self.receiver);
+        while let Some(event) = receiver.next_event(&mut input, Some(ReadMode::Message), &RULES)? {
+            match event {
+                Event::Text(text) => self.take_echo(Kind::Text, text.as_bytes(), now, run),
+                Event::Binary(bytes) => self.take_echo(Kind::Binary, bytes, now, run),
+                Event::Ping(payload) => {
+                    let key = Some(run.keys.mask());
+                    // Refused after a Close, when no answer is due.
+                    let _ = self.sender.pong(&mut run.batch.bytes, payload, key);
+                }
+                Event::Close(frame) => return self.take_close(frame, run),
+                Event::Pong(_) | Event::Frame { .. } => {}
+            }
+        }
+        self.receiver = receiver;
+        Ok(())
+    }
+
+    /// Compares an echo with what was sent, to the byte, and releases the next message.
+    fn take_echo(&mut self, kind: Kind, payload: &[u8], now: Duration, run: &mut Run<'_>) {
+        let Some(message) = self.in_flight.pop_front() else {
+            run.fails(Failure::Unexpected);
+            return;
+        };
+        if kind != run.plan.kind {
+            run.fails(Failure::WrongKind);
+        } else if !run.plan.payloads.is(payload, self.number, message.sequence) {
+            run.fails(Failure::WrongContent);
+        }
+        run.record(message.intended, message.sent, now);
+        if run.releases() && self.is_open() {
+            self.send(now, now, run);
+        }
+    }
+
+    fn take_close(
+        &mut self,
+        frame: Option<CloseFrame<'_>>,
+        run: &mut Run<'_>,
+    ) -> Result<(), Failure> {
+        if matches!(self.state, State::Closing) {
+            self.state = State::Closed;
+            return Ok(());
+        }
+        let key = Some(run.keys.mask());
+        // This end has sent no Close yet, and the peer's code has been checked.
+        let _ = self.sender.close(&mut run.batch.bytes, frame, key);
+        let code = frame.map_or(CloseCode::NO_STATUS, |frame| frame.code);
+        Err(Failure::ClosedByServer(code.0))
+    }
+
+    /// Sends the next message.
+    pub(crate) fn send(&mut self, intended: Duration, now: Duration, run: &mut Run<'_>) {
+        let sequence = self.next_sequence;
+        run.plan.payloads.write(self.number, sequence, &mut run.scratch);
+        let key = Some(run.keys.mask());
+        let kind = run.plan.kind;
+        // Refused only after a Close, and then the connection is not open.
+        if self.sender.message(&mut run.batch.bytes, kind, &run.scratch, key).is_ok() {
+            self.next_sequence += 1;
+            self.unstamped += 1;
+            self.in_flight.push_back(Message { sequence, intended, sent: now });
+        }
+    }
+
+    /// Starts the closing handshake.
+    pub(crate) fn close(&mut self, run: &mut Run<'_>) {
+        let frame = CloseFrame { code: CloseCode::NORMAL, reason: "" };
+        let key = Some(run.keys.mask());
+        if self.is_open() && self.sender.close(&mut run.batch.bytes, Some(frame), key).is_ok() {
+            self.state = State::Closing;
+        }
+    }
+
+    /// The kernel was given what was sent since the last call, at `time`.
+    pub(crate) fn stamp(&mut self, time: Duration, run: &mut Run<'_>) {
+        for message in self.in_flight.iter_mut().rev().take(std::mem::take(&mut self.unstamped)) {
+            message.sent = time;
+            if run.plan.rate.is_none() {
+                // In a closed loop a message is due when it is written.
+                message.intended = time;
+            }
+            run.record_lag(message.intended, time);
+        }
+    }
+}
+
+/// What a connection's end, as the kernel tells it, is called.
+pub(crate) fn ended(result: io::Result<()>, was_open: bool) -> Failure {
+    match result {
+        Ok(()) if was_open => Failure::Ended,
+        Ok(()) => Failure::HandshakeEnded,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Failure::Reset,
+        Err(error) => Failure::Network(error.raw_os_error().unwrap_or(0)),
+    }
+}
+
+/// Why a connection could not be made.
+pub(crate) fn not_connected(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Failure::ConnectRefused,
+        io::ErrorKind::TimedOut => Failure::ConnectTimeout,
+        _ => Failure::Connect(error.raw_os_error().unwrap_or(0)),
+    }
+}

@@ -1,0 +1,317 @@
+//! The loop of a thread: it opens its connections, loads them, waits for what is late, and closes.
+
+use std::{io, ops::Range, time::Duration};
+
+use wireloop::io::{Completion, Driver, Token};
+
+use crate::{
+    connection::{Connection, State, ended, not_connected},
+    cost,
+    pacer::Pacer,
+    run::{Plan, Run},
+    stats::{Failure, Stats},
+};
+
+/// How long a thread waits at most before it looks around.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+
+/// How long the closing handshakes may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many messages that are due are sent before the answers to earlier ones are received.
+const SENDS_PER_PASS: usize = 256;
+
+/// A thread's share of the load.
+#[derive(Debug)]
+pub(crate) struct Loader<'p, D> {
+    driver: D,
+    run: Run<'p>,
+    /// The numbers of this thread's connections.
+    numbers: Range<usize>,
+    connections: Vec<Connection>,
+    /// How many are neither open nor closed.
+    opening: usize,
+    closed: usize,
+    failed: Vec<(Token, Failure)>,
+    following: Vec<(Token, Vec<u8>)>,
+}
+
+impl<'p, D: Driver> Loader<'p, D> {
+    pub(crate) fn new(driver: D, plan: &'p Plan, numbers: Range<usize>) -> Self {
+        Self {
+            driver,
+            run: Run::new(plan),
+            numbers,
+            connections: Vec::new(),
+            opening: 0,
+            closed: 0,
+            failed: Vec::new(),
+            following: Vec::new(),
+        }
+    }
+
+    /// Opens all connections, says so through `opened`, and goes on when there is a schedule.
+    pub(crate) fn run(mut self, opened: impl FnOnce()) -> io::Result<Stats> {
+        self.open()?;
+        opened();
+        while self.run.plan.schedule.get().is_none() && !self.is_interrupted() {
+            self.pass(LOOK_AROUND)?;
+        }
+        if let Some(schedule) = self.run.plan.schedule.get() {
+            while self.now() < schedule.start && !self.is_interrupted() {
+                self.pass(schedule.start.saturating_sub(self.now()))?;
+            }
+            self.load(schedule.start)?;
+            self.drain()?;
+        }
+        self.close()?;
+        self.run.publish();
+        Ok(self.run.stats)
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        let arguments = &self.run.plan.arguments;
+        let most = arguments.connecting.get().div_ceil(arguments.threads.get());
+        let timeout = arguments.connect_timeout;
+        while (self.connections.len() < self.numbers.len() || self.opening > 0)
+            && !self.is_interrupted()
+        {
+            while self.opening < most && self.connections.len() < self.numbers.len() {
+                self.connect();
+            }
+            self.pass(LOOK_AROUND)?;
+            let now = self.now();
+            let late = |since: Duration| now.saturating_sub(since) > timeout;
+            for index in 0..self.connections.len() {
+                let connection = &self.connections[index];
+                if self.opening > 0 && connection.opening_since().is_some_and(late) {
+                    self.fail(connection.token, Failure::ConnectTimeout);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self) {
+        let index = self.connections.len();
+        let number = self.numbers.start + index;
+        let token = Token { index: index as u32, generation: 1 };
+        let target = &self.run.plan.target;
+        let result = self.driver.connect(token, target.address, target.source(number));
+        self.connections.push(Connection::new(token, number as u32, self.run.plan.now()));
+        self.opening += 1;
+        if let Err(error) = result {
+            self.fail(token, not_connected(&error));
+        }
+    }
+
+    /// Sends until the end of the measurement: what echoes release, or what is due.
+    fn load(&mut self, start: Duration) -> io::Result<()> {
+        self.run.is_loading = true;
+        let mut pacer = self.run.plan.rate.map(|rate| {
+            let all = self.run.plan.arguments.connections.get();
+            Pacer::new(rate * self.numbers.len() as f64 / all as f64)
+        });
+        if pacer.is_none() {
+            self.release_first();
+        }
+        let mut cpu_at_start = None;
+        while let Some((from, until)) = self.run.plan.window() {
+            let now = self.now();
+            if now >= until || self.closed == self.connections.len() {
+                break;
+            }
+            if now >= from && cpu_at_start.is_none() {
+                cpu_at_start = Some(cost::thread_cpu());
+            }
+            let end = if cpu_at_start.is_none() { from } else { until };
+            let mut wait = end.saturating_sub(now).min(LOOK_AROUND);
+            if let Some(pacer) = &mut pacer {
+                self.send_due(pacer, start);
+                let due = start + pacer.due();
+                wait = wait.min(due.saturating_sub(self.now()));
+            }
+            self.pass(wait)?;
+        }
+        self.run.is_loading = false;
+        self.run.stats.cpu =
+            cpu_at_start.map_or(Duration::ZERO, |start| cost::thread_cpu().saturating_sub(start));
+        Ok(())
+    }
+
+    /// The first messages of a closed loop, as many as may be in flight.
+    fn release_first(&mut self) {
+        let depth = self.run.plan.arguments.depth.get();
+        for index in 0..self.connections.len() {
+            self.with(index, |connection, now, run| {
+                for _ in 0..depth {
+                    connection.send(now, now, run);
+                }
+            });
+        }
+    }
+
+    /// Sends what is due in the open loop, to one connection after the other.
+    fn send_due(&mut self, pacer: &mut Pacer, start: Duration) {
+        let most = self.run.plan.arguments.max_in_flight.get();
+        for _ in 0..SENDS_PER_PASS {
+            let since_start = self.now().saturating_sub(start);
+            let Some((number, due)) = pacer.take(since_start) else { return };
+            let index = (number % self.connections.len() as u64) as usize;
+            let connection = &self.connections[index];
+            if !connection.is_open() || connection.in_flight() >= most {
+                if self.run.measures(start + due) {
+                    self.run.fails(Failure::Missed);
+                }
+                continue;
+            }
+            self.with(index, |connection, now, run| connection.send(start + due, now, run));
+        }
+    }
+
+    /// Waits for the echoes that are late, then counts those that never came.
+    fn drain(&mut self) -> io::Result<()> {
+        let deadline = self.now() + self.run.plan.arguments.drain;
+        while self.now() < deadline
+            && self.connections.iter().any(|c| c.is_open() && c.in_flight() > 0)
+        {
+            self.pass(LOOK_AROUND)?;
+        }
+        let open = self.connections.iter().filter(|connection| connection.is_open());
+        let unanswered = open.map(|connection| connection.unanswered(&self.run)).sum();
+        self.run.stats.failures.add_many(Failure::Unanswered, unanswered);
+        Ok(())
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        for index in 0..self.connections.len() {
+            self.with(index, |connection, _, run| connection.close(run));
+        }
+        let deadline = self.now() + CLOSE_TIMEOUT;
+        while self.closed < self.connections.len() && self.now() < deadline {
+            self.pass(LOOK_AROUND)?;
+        }
+        Ok(())
+    }
+
+    /// One pass: receives from everything that is ready, then sends.
+    fn pass(&mut self, timeout: Duration) -> io::Result<()> {
+        let timeout = if self.run.batch.is_empty() { timeout } else { Duration::ZERO };
+        self.driver.wait(Some(timeout))?;
+        while let Some(completion) = self.driver.next() {
+            match completion {
+                Completion::Received { token, bytes } => {
+                    let now = self.run.plan.now();
+                    let connection = &mut self.connections[token.index as usize];
+                    let start = self.run.batch.bytes.len();
+                    let was_opening = connection.opening_since().is_some();
+                    let result = connection.received(bytes, now, &mut self.run);
+                    connection.queue.submit(token, &mut self.run.batch, start);
+                    self.opening -= usize::from(was_opening && connection.is_open());
+                    self.failed.extend(result.err().map(|failure| (token, failure)));
+                    if connection.is_closed() {
+                        self.driver.close(token);
+                    }
+                }
+                Completion::Connected { token, result } => self.connected(token, result),
+                Completion::ReceiveEnded { token, result } => {
+                    let connection = &self.connections[token.index as usize];
+                    self.failed.push((token, ended(result, connection.is_open())));
+                }
+                Completion::Sent { token, result } => self.sent(token, result),
+                Completion::Closed { .. } => self.closed += 1,
+                // Woken to look around; a client accepts nothing.
+                _ => {}
+            }
+        }
+        self.flush();
+        self.run.publish();
+        Ok(())
+    }
+
+    fn connected(&mut self, token: Token, result: io::Result<()>) {
+        if let Err(error) = result {
+            self.fail(token, not_connected(&error));
+            return;
+        }
+        let start = self.run.batch.bytes.len();
+        let connection = &mut self.connections[token.index as usize];
+        let started = connection.connected(&mut self.run);
+        connection.queue.submit(token, &mut self.run.batch, start);
+        match started {
+            Ok(()) => self.driver.receive(token),
+            Err(failure) => self.fail(token, failure),
+        }
+    }
+
+    fn sent(&mut self, token: Token, result: io::Result<()>) {
+        let connection = &mut self.connections[token.index as usize];
+        let now = self.run.plan.now();
+        connection.stamp(now, &mut self.run);
+        match (result, connection.queue.sent()) {
+            (Ok(()), Some(next)) => self.driver.send(token, next),
+            (Ok(()), None) => {}
+            (Err(error), _) => {
+                let was_open = connection.is_open();
+                self.fail(token, ended(Err(error), was_open));
+            }
+        }
+    }
+
+    /// Sends the output of the pass. Each message is stamped with the moment before its write.
+    fn flush(&mut self) {
+        let Self { driver, run, connections, failed, following, .. } = self;
+        let mut batch = std::mem::take(&mut run.batch);
+        let mut before_write = run.plan.now();
+        driver.flush(&mut batch, |token, result| {
+            let connection = &mut connections[token.index as usize];
+            connection.stamp(before_write, run);
+            before_write = run.plan.now();
+            match result {
+                Ok(()) => following.extend(connection.queue.sent().map(|next| (token, next))),
+                Err(error) => failed.push((token, ended(Err(error), connection.is_open()))),
+            }
+        });
+        run.batch = batch;
+        for (token, next) in std::mem::take(&mut self.following) {
+            self.driver.send(token, next);
+        }
+        for (token, failure) in std::mem::take(&mut self.failed) {
+            self.fail(token, failure);
+        }
+    }
+
+    /// The connection has failed; an end while closing is none.
+    fn fail(&mut self, token: Token, failure: Failure) {
+        let connection = &mut self.connections[token.index as usize];
+        self.opening -= usize::from(connection.opening_since().is_some());
+        match std::mem::replace(&mut connection.state, State::Closed) {
+            State::Closed => return,
+            State::Closing => {}
+            _ => {
+                let unanswered = connection.unanswered(&self.run);
+                self.run.stats.failures.add_many(Failure::Unanswered, unanswered);
+                self.run.fails(failure);
+            }
+        }
+        self.driver.close(token);
+    }
+
+    /// Does something to an open connection, and submits what it sends.
+    fn with(&mut self, index: usize, action: impl FnOnce(&mut Connection, Duration, &mut Run<'p>)) {
+        let connection = &mut self.connections[index];
+        if connection.is_open() {
+            let start = self.run.batch.bytes.len();
+            action(connection, self.run.plan.now(), &mut self.run);
+            connection.queue.submit(connection.token, &mut self.run.batch, start);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.run.plan.now()
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.run.plan.interrupted.get().is_some()
+    }
+}

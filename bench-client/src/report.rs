@@ -1,0 +1,264 @@
+//! What a run is told as: progress lines while it lasts, a summary that can be read in ten
+//! seconds at its end.
+
+use std::{
+    fmt::{self, Display},
+    io::{IsTerminal, Write},
+    time::Duration,
+};
+
+use crate::{
+    cli::Arguments,
+    stats::{Interval, Stats, Times},
+};
+
+/// The results of a run.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) arguments: Arguments,
+    pub(crate) url: String,
+    /// Who ran on which processors.
+    pub(crate) placement: String,
+    pub(crate) stats: Stats,
+    /// The length of the measurement.
+    pub(crate) measured: Duration,
+    pub(crate) was_interrupted: bool,
+    pub(crate) server: Option<ServerCost>,
+    /// What went wrong with the run itself.
+    pub(crate) complaint: Option<String>,
+}
+
+/// What the run cost the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerCost {
+    /// CPU time within the measurement.
+    pub(crate) cpu: Duration,
+    /// The system's part of it.
+    pub(crate) system: Duration,
+    /// Resident memory per open, idle connection.
+    pub(crate) bytes_per_connection: f64,
+    /// Resident memory at the end of the load.
+    pub(crate) resident_bytes: u64,
+}
+
+impl Report {
+    /// Whether all went well.
+    pub(crate) fn is_good(&self) -> bool {
+        self.stats.failures.total() == 0
+            && self.complaint.is_none()
+            && self.stats.echoes > 0
+            && self.stats.opened == self.arguments.connections.get() as u64
+    }
+
+    fn write_load(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Arguments { connections, threads, size, depth, text, .. } = &self.arguments;
+        let kind = if *text { "text" } else { "binary" };
+        writeln!(f, "wireloop-bench: {}", self.url)?;
+        write!(f, "  {}, {size} B {kind}, ", plural(connections.get(), "connection"))?;
+        match self.arguments.rate {
+            Some(rate) => write!(f, "open loop at {} msg/s", count(rate))?,
+            None => write!(f, "closed loop, {depth} in flight each")?,
+        }
+        writeln!(f, ", {}", plural(threads.get(), "thread"))?;
+        writeln!(f, "  {}", self.placement)
+    }
+
+    fn write_throughput(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.measured.as_secs_f64().max(1e-9);
+        let rate = self.stats.echoes as f64 / seconds;
+        let bytes = rate * self.arguments.size as f64 / f64::from(1 << 20);
+        writeln!(
+            f,
+            "  {} echoes in {seconds:.2} s, every byte compared",
+            count(self.stats.echoes as f64)
+        )?;
+        writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s each way\n", count(rate))
+    }
+
+    fn write_latency(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  {:<10}", "latency")?;
+        for name in ["p50", "p75", "p90", "p99", "p99.9", "p99.99", "max", "mean"] {
+            write!(f, "{name:>10}")?;
+        }
+        writeln!(f)?;
+        if self.arguments.rate.is_some() {
+            write_times(f, "response", &self.stats.response)?;
+            write_times(f, "service", &self.stats.service)?;
+            write_times(f, "send lag", &self.stats.lag)?;
+            writeln!(f, "  response: from the intended send; service: from the write")?;
+        } else {
+            write_times(f, "echo", &self.stats.service)?;
+        }
+        write_times(f, "opening", &self.stats.handshake)
+    }
+
+    fn write_cost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let echoes = self.stats.echoes.max(1) as f64;
+        let seconds = self.measured.as_secs_f64().max(1e-9);
+        let per_echo = |time: Duration| time.as_secs_f64() * 1e6 / echoes;
+        if let Some(server) = &self.server {
+            let user = server.cpu.saturating_sub(server.system);
+            writeln!(
+                f,
+                "  server   {:.2} us CPU per echo ({:.2} user, {:.2} system), {:.0} % of a core",
+                per_echo(server.cpu),
+                per_echo(user),
+                per_echo(server.system),
+                100.0 * server.cpu.as_secs_f64() / seconds,
+            )?;
+            writeln!(
+                f,
+                "           {:.0} B resident per idle connection, {:.1} MiB in all under load",
+                server.bytes_per_connection,
+                server.resident_bytes as f64 / f64::from(1 << 20),
+            )?;
+        }
+        let threads = self.arguments.threads.get() as f64;
+        writeln!(
+            f,
+            "  client   {:.2} us CPU per echo, {:.0} % of each thread's core",
+            per_echo(self.stats.cpu),
+            100.0 * self.stats.cpu.as_secs_f64() / seconds / threads,
+        )
+    }
+
+    fn write_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (failure, times) in self.stats.failures.iter() {
+            writeln!(f, "  {:>10} x {failure}", count(times as f64))?;
+        }
+        if let Some(complaint) = &self.complaint {
+            writeln!(f, "  {complaint}")?;
+        }
+        if self.was_interrupted {
+            writeln!(f, "  interrupted: these are the results until then")?;
+        }
+        let open = self.stats.opened;
+        let wanted = self.arguments.connections.get();
+        match self.is_good() {
+            true => write!(f, "  ok: {open} of {wanted} connections, no errors"),
+            false => write!(f, "  FAILED: {open} of {wanted} connections were opened"),
+        }
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_load(f)?;
+        writeln!(f)?;
+        self.write_throughput(f)?;
+        self.write_latency(f)?;
+        writeln!(f)?;
+        self.write_cost(f)?;
+        writeln!(f)?;
+        self.write_verdict(f)
+    }
+}
+
+fn write_times(f: &mut fmt::Formatter<'_>, name: &str, times: &Times) -> fmt::Result {
+    write!(f, "  {name:<10}")?;
+    for share in [0.5, 0.75, 0.9, 0.99, 0.999, 0.9999] {
+        let quantile = times.quantile(share).map_or_else(|| "-".into(), time);
+        write!(f, "{quantile:>10}")?;
+    }
+    match times.count() {
+        0 => writeln!(f, "{:>10}{:>10}", "-", "-"),
+        _ => writeln!(f, "{:>10}{:>10}", time(times.max()), time(times.mean())),
+    }
+}
+
+/// Three digits and a unit.
+fn time(time: Duration) -> String {
+    let nanos = time.as_nanos() as f64;
+    let (value, unit) = match nanos {
+        _ if nanos < 1e3 => (nanos, "ns"),
+        _ if nanos < 1e6 => (nanos / 1e3, "us"),
+        _ if nanos < 1e9 => (nanos / 1e6, "ms"),
+        _ => (nanos / 1e9, "s"),
+    };
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.digits$} {unit}")
+}
+
+/// A number with its thousands apart.
+fn count(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn plural(number: usize, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", count(number as f64))
+}
+
+/// Writes the progress lines, over one another on a terminal.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    is_quiet: bool,
+    is_terminal: bool,
+    open: u64,
+    failures: u64,
+}
+
+impl Progress {
+    pub(crate) fn new(is_quiet: bool) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        Self { is_quiet, is_terminal, open: 0, failures: 0 }
+    }
+
+    /// Writes a line on what happened in the last second.
+    pub(crate) fn write(&mut self, phase: &str, interval: &Interval) {
+        self.open += interval.open;
+        self.failures += interval.failures;
+        if self.is_quiet {
+            return;
+        }
+        let mut line = format!("{phase:<10} {:>9} open", count(self.open as f64));
+        if interval.response.count() > 0 {
+            let p99 = interval.response.quantile(0.99).map_or_else(|| "-".into(), time);
+            line += &format!(
+                "  {:>10} msg/s  p50 {:>8}  p99 {p99:>8}",
+                count(interval.response.count() as f64),
+                interval.response.median().map_or_else(|| "-".into(), time),
+            );
+        }
+        if self.failures > 0 {
+            line += &format!("  {} errors", count(self.failures as f64));
+        }
+        // Nobody may be reading any more.
+        let _ = match self.is_terminal {
+            true => write!(std::io::stderr(), "\r\x1b[K{line}"),
+            false => writeln!(std::io::stderr(), "{line}"),
+        };
+    }
+
+    /// Makes room for the summary.
+    pub(crate) fn finish(&self) {
+        if self.is_terminal && !self.is_quiet {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_have_units() {
+        let shown = |nanos| time(Duration::from_nanos(nanos));
+        assert_eq!(shown(999), "999 ns");
+        assert_eq!(shown(1_234), "1.23 us");
+        assert_eq!(shown(56_789_000), "56.8 ms");
+        assert_eq!(shown(2_000_000_000), "2.00 s");
+        assert_eq!(count(1_234_567.0), "1,234,567");
+        assert_eq!(count(12.0), "12");
+        assert_eq!(plural(1, "thread"), "1 thread");
+    }
+}

@@ -1,0 +1,114 @@
+//! The server that is measured when no other is named: wireloop itself, as a process of its own,
+//! so that its file limit, CPU time and memory are counted apart.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use wireloop::{Config, Echo, Routes, Server, io::sys};
+
+/// How long the server may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A running server. It ends with its owner, however that ends: it holds the other end of a pipe.
+#[derive(Debug)]
+pub(crate) struct LocalServer {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl LocalServer {
+    /// Starts a server on a free port.
+    pub(crate) fn start(workers: usize) -> Result<Self, String> {
+        let program = std::env::current_exe().map_err(|e| format!("cannot find myself: {e}"))?;
+        let mut child = Command::new(program)
+            .args(["--serve", "--server-workers", &workers.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start a server: {error}"))?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            // An end without a line is seen in the line.
+            let _ = BufReader::new(stdout).read_line(&mut line);
+        }
+        let address = line.trim();
+        if address.is_empty() {
+            let _ = child.wait();
+            return Err("the server did not start; see the line above".into());
+        }
+        let url = format!("ws://{address}/echo");
+        Ok(Self { child, url })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stops the server in good order.
+    pub(crate) fn stop(mut self) -> Result<(), String> {
+        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
+            // It may have ended by itself, which the exit status tells.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => return Err(format!("the server ended with {status}")),
+                Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
+                Ok(None) => return Err("the server did not stop in time".into()),
+                Err(error) => return Err(format!("the server is lost: {error}")),
+            }
+        }
+    }
+}
+
+impl Drop for LocalServer {
+    fn drop(&mut self) {
+        // Only what was not stopped is still there to be killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The life of the server process.
+pub(crate) fn serve(workers: usize) -> Result<(), String> {
+    sys::raise_file_limit();
+    let routes =
+        Routes::new().websocket("/echo", |_request, protocols| Ok(protocols.none().session(Echo)));
+    let mut config = Config::default();
+    config.frames.frame_bytes = 1 << 30;
+    config.frames.message_bytes = 1 << 30;
+    let server = Server::new(routes).config(config).workers(workers);
+    let server = server.listen("127.0.0.1:0").map_err(|error| error.to_string())?;
+    stop_with(server.stopper()).map_err(|error| error.to_string())?;
+    for address in server.addresses() {
+        println!("{address}");
+    }
+    server.run().map_err(|error| error.to_string())
+}
+
+/// Stops in good order on SIGTERM, and at once when the process that started this one has ended.
+/// A Ctrl-C at the terminal is that process's affair.
+fn stop_with(stopper: wireloop::Stopper) -> std::io::Result<()> {
+    use signal_hook::{consts, iterator::Signals};
+    let mut signals = Signals::new([consts::SIGTERM, consts::SIGINT])?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if signal == consts::SIGTERM {
+                stopper.stop();
+            }
+        }
+    });
+    thread::spawn(|| {
+        let mut nothing = [0];
+        while !matches!(std::io::stdin().read(&mut nothing), Ok(0) | Err(_)) {}
+        std::process::exit(1);
+    });
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! What a run has found: histograms, counts, and errors by kind.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use hdrhistogram::Histogram;
+use wireloop::{http::HandshakeError, ws::ProtocolError};
+
+/// Latencies, in nanoseconds, to three digits; those above are counted as this.
+const LATENCY_MAX: u64 = 120_000_000_000;
+
+/// Times with their distribution.
+#[derive(Clone, Debug)]
+pub(crate) struct Times(Histogram<u64>);
+
+impl Times {
+    pub(crate) fn new() -> Self {
+        Self(Histogram::new_with_bounds(1, LATENCY_MAX, 3).expect("the bounds are constants"))
+    }
+
+    pub(crate) fn record(&mut self, time: Duration) {
+        self.0.saturating_record((time.as_nanos() as u64).max(1));
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("the bounds are the same");
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.reset();
+    }
+
+    /// The time that this share of all is not above; `None` if fewer than ten are above it, which
+    /// would say more about luck than about the server.
+    pub(crate) fn quantile(&self, share: f64) -> Option<Duration> {
+        let above = self.0.len() as f64 * (1.0 - share);
+        (above >= 10.0).then(|| Duration::from_nanos(self.0.value_at_quantile(share)))
+    }
+
+    /// The time that half of all are not above.
+    pub(crate) fn median(&self) -> Option<Duration> {
+        (self.count() > 0).then(|| Duration::from_nanos(self.0.value_at_quantile(0.5)))
+    }
+
+    pub(crate) fn max(&self) -> Duration {
+        Duration::from_nanos(self.0.max())
+    }
+
+    pub(crate) fn mean(&self) -> Duration {
+        Duration::from_nanos(self.0.mean() as u64)
+    }
+}
+
+/// What went wrong, by kind. The order is that of a connection's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Failure {
+    ConnectRefused,
+    ConnectTimeout,
+    Connect(i32),
+    Status(u16),
+    Handshake(&'static str),
+    HandshakeEnded,
+    Reset,
+    Ended,
+    Network(i32),
+    Protocol(&'static str),
+    ClosedByServer(u16),
+    WrongContent,
+    WrongKind,
+    Unexpected,
+    Unanswered,
+    Missed,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConnectRefused => f.write_str("connection refused"),
+            Self::ConnectTimeout => f.write_str("connection not open in time"),
+            Self::Connect(code) => {
+                write!(f, "connecting failed: {}", std::io::Error::from_raw_os_error(*code))
+            }
+            Self::Status(status) => write!(f, "upgrade refused with status {status}"),
+            Self::Handshake(error) => write!(f, "invalid handshake: {error}"),
+            Self::HandshakeEnded => f.write_str("connection ended within the handshake"),
+            Self::Reset => f.write_str("connection reset"),
+            Self::Ended => f.write_str("connection ended without a Close"),
+            Self::Network(code) => {
+                write!(f, "connection failed: {}", std::io::Error::from_raw_os_error(*code))
+            }
+            Self::Protocol(error) => write!(f, "protocol error: {error}"),
+            Self::ClosedByServer(code) => write!(f, "closed by the server with {code}"),
+            Self::WrongContent => f.write_str("echo with wrong content"),
+            Self::WrongKind => f.write_str("echo of the wrong kind"),
+            Self::Unexpected => f.write_str("message that nobody asked for"),
+            Self::Unanswered => f.write_str("message without an answer"),
+            Self::Missed => f.write_str("message not sent: too many in flight"),
+        }
+    }
+}
+
+impl From<HandshakeError> for Failure {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::UnexpectedStatus(status) => Self::Status(status),
+            HandshakeError::WrongAccept => Self::Handshake("wrong Sec-WebSocket-Accept"),
+            HandshakeError::Upgrade => Self::Handshake("no Upgrade"),
+            HandshakeError::Connection => Self::Handshake("no Connection: upgrade"),
+            HandshakeError::Extensions => Self::Handshake("extension not offered"),
+            HandshakeError::Protocol => Self::Handshake("subprotocol not offered"),
+            HandshakeError::HeadTooLarge => Self::Handshake("head too large"),
+            _ => Self::Handshake("not HTTP/1.1"),
+        }
+    }
+}
+
+impl From<ProtocolError> for Failure {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(match error {
+            ProtocolError::MaskedFrame => "masked frame",
+            ProtocolError::ReservedBits => "reserved bits",
+            ProtocolError::ReservedOpCode(_) => "reserved opcode",
+            ProtocolError::InvalidUtf8 => "text is not UTF-8",
+            ProtocolError::FrameTooLarge | ProtocolError::MessageTooLarge => "too large",
+            ProtocolError::NonMinimalLength => "length not minimal",
+            ProtocolError::UnexpectedContinuation | ProtocolError::ExpectedContinuation => {
+                "fragments out of order"
+            }
+            ProtocolError::InvalidCloseCode(_) => "invalid close code",
+            _ => "malformed frame",
+        })
+    }
+}
+
+/// Failures, counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Failures(BTreeMap<Failure, u64>);
+
+impl Failures {
+    pub(crate) fn add(&mut self, failure: Failure) {
+        self.add_many(failure, 1);
+    }
+
+    pub(crate) fn add_many(&mut self, failure: Failure, count: u64) {
+        if count > 0 {
+            *self.0.entry(failure).or_default() += count;
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (failure, count) in other.iter() {
+            self.add_many(failure, count);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
+        self.0.iter().map(|(failure, count)| (*failure, *count))
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+}
+
+/// The results of a thread, or of all.
+#[derive(Clone, Debug)]
+pub(crate) struct Stats {
+    /// From the intended moment of sending to the echo.
+    pub(crate) response: Times,
+    /// From the write to the echo.
+    pub(crate) service: Times,
+    /// From the intended moment to the write.
+    pub(crate) lag: Times,
+    /// From the start of a connection until it was open.
+    pub(crate) handshake: Times,
+    /// Echoes that arrived within the measurement.
+    pub(crate) echoes: u64,
+    pub(crate) opened: u64,
+    pub(crate) failures: Failures,
+    /// CPU time of the thread within the measurement.
+    pub(crate) cpu: Duration,
+}
+
+impl Stats {
+    pub(crate) fn new() -> Self {
+        Self {
+            response: Times::new(),
+            service: Times::new(),
+            lag: Times::new(),
+            handshake: Times::new(),
+            echoes: 0,
+            opened: 0,
+            failures: Failures::default(),
+            cpu: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.response.add(&other.response);
+        self.service.add(&other.service);
+        self.lag.add(&other.lag);
+        self.handshake.add(&other.handshake);
+        self.echoes += other.echoes;
+        self.opened += other.opened;
+        self.failures.merge(&other.failures);
+        self.cpu += other.cpu;
+    }
+}
+
+/// What happened since the last progress line.
+#[derive(Debug)]
+pub(crate) struct Interval {
+    pub(crate) response: Times,
+    pub(crate) open: u64,
+    pub(crate) failures: u64,
+}
+
+impl Interval {
+    pub(crate) fn new() -> Self {
+        Self { response: Times::new(), open: 0, failures: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_needs_ten_samples_beyond_it() {
+        let mut times = Times::new();
+        for millis in 1..=1000 {
+            times.record(Duration::from_millis(millis));
+        }
+        let p99 = times.quantile(0.99).unwrap().as_secs_f64();
+        assert!((p99 - 0.990).abs() < 0.001, "{p99}");
+        assert_eq!(times.quantile(0.999), None);
+    }
+
+    #[test]
+    fn failures_are_counted_by_kind() {
+        let mut failures = Failures::default();
+        failures.add(Failure::Status(404));
+        failures.add(Failure::Status(404));
+        failures.add(Failure::Status(503));
+        assert_eq!(failures.iter().count(), 2);
+        assert_eq!(failures.total(), 3);
+    }
+}

@@ -1,0 +1,179 @@
+//! The load generator as it is used: runs of a second against its own server, and against servers
+//! that are not there or that lie.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Command, Output},
+    thread,
+};
+
+use wireloop::http::HeaderSlots;
+
+fn bench(arguments: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wireloop-bench"))
+        .args(["--warm-up", "100ms", "-d", "500ms", "--quiet"])
+        .args(arguments.split_whitespace())
+        .output()
+        .unwrap()
+}
+
+/// Runs, expects success, and returns the report.
+fn report(arguments: &str) -> String {
+    let output = bench(arguments);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{errors}");
+    text
+}
+
+/// Runs, expects failure, and returns the report and what is on stderr.
+fn failure(arguments: &str) -> String {
+    let output = bench(arguments);
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
+#[test]
+fn a_closed_loop_with_a_server_of_its_own() {
+    let text = report("-c 50");
+    assert!(text.contains("ok: 50 of 50 connections, no errors"), "{text}");
+    assert!(text.contains("closed loop, 1 in flight each"), "{text}");
+    assert!(text.contains("us CPU per echo"), "{text}");
+}
+
+#[test]
+fn many_in_flight_as_text_on_two_threads() {
+    let text = report("-c 20 -t 2 --depth 16 --text -s 1000");
+    assert!(text.contains("ok: 20 of 20 connections, no errors"), "{text}");
+}
+
+#[test]
+fn empty_and_large_messages_come_back_whole() {
+    report("-c 2 -s 0");
+    report("-c 2 -s 5m");
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate() {
+    let text = report("-c 20 -R 2000");
+    let line = text.lines().find(|line| line.contains("echoes in")).unwrap();
+    let echoes: u32 = line.trim().split(' ').next().unwrap().replace(',', "").parse().unwrap();
+    // Half a second of 2,000 a second, and what came late or early at its ends.
+    assert!((950..=1050).contains(&echoes), "{text}");
+    assert!(text.contains("response"), "{text}");
+}
+
+#[test]
+fn nobody_listening_is_said_in_a_word() {
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = failure(&format!("-c 3 ws://{unused}/"));
+    assert!(text.contains("3 x connection refused"), "{text}");
+}
+
+#[test]
+fn a_refused_upgrade_is_counted_with_its_status() {
+    let url = serve(1, |mut stream| {
+        read_request(&mut stream);
+        stream.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let text = failure(&format!("-c 1 {url}"));
+    assert!(text.contains("1 x upgrade refused with status 503"), "{text}");
+}
+
+#[test]
+fn one_corrupted_echo_is_counted_once() {
+    let url =
+        serve(1, |stream| echo(stream, |number, payload| payload[3] ^= u8::from(number == 5)));
+    let text = failure(&format!("-c 1 {url}"));
+    assert!(text.contains("1 x echo with wrong content"), "{text}");
+}
+
+#[test]
+fn an_answer_that_never_comes_is_counted() {
+    let url = serve(1, |mut stream| {
+        read_request(&mut stream);
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let text = failure(&format!("-c 1 --connect-timeout 300ms {url}"));
+    assert!(text.contains("1 x connection not open in time"), "{text}");
+}
+
+#[test]
+fn a_wrong_accept_value_is_not_a_websocket() {
+    let url = serve(1, |mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
+        );
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let text = failure(&format!("-c 1 {url}"));
+    assert!(text.contains("1 x invalid handshake: wrong Sec-WebSocket-Accept"), "{text}");
+}
+
+#[test]
+fn a_wrong_url_is_one_line_that_says_what_to_do() {
+    for url in ["http://127.0.0.1/", "wss://127.0.0.1/", "nonsense"] {
+        let text = failure(url);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("ws://"), "{text}");
+    }
+}
+
+/// Serves connections one after the other, in a thread.
+fn serve(connections: usize, serve: impl Fn(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming().take(connections) {
+            serve(stream.unwrap());
+        }
+    });
+    url
+}
+
+fn read_request(stream: &mut TcpStream) -> Vec<u8> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        request.push(byte[0]);
+    }
+    request
+}
+
+/// An echo of short frames, by hand, that changes payloads as it likes.
+fn echo(mut stream: TcpStream, change: impl Fn(u32, &mut [u8])) {
+    let request = read_request(&mut stream);
+    let mut slots = HeaderSlots::new();
+    let limits = wireloop::http::Limits::default();
+    let (request, _) = wireloop::http::parse(&request, &limits, &mut slots).unwrap().unwrap();
+    let key = request.header("sec-websocket-key").unwrap();
+    let accept = tungstenite::handshake::derive_accept_key(key);
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    stream.write_all(response.as_bytes()).unwrap();
+    for number in 0.. {
+        let mut header = [0; 6];
+        if stream.read_exact(&mut header).is_err() {
+            return;
+        }
+        let mut payload = vec![0; usize::from(header[1] & 0x7f)];
+        stream.read_exact(&mut payload).unwrap();
+        for (place, byte) in payload.iter_mut().enumerate() {
+            *byte ^= header[2 + place % 4];
+        }
+        if header[0] == 0x82 {
+            change(number, &mut payload);
+        }
+        let mut answer = vec![header[0], header[1] & 0x7f];
+        answer.extend(payload);
+        if stream.write_all(&answer).is_err() || header[0] == 0x88 {
+            return;
+        }
+    }
+}
