@@ -392,7 +392,7 @@ fn a_pong_comes_to_its_hook_and_the_servers_own_pings_tell_the_round_trip() {
             Ok(protocols.none().session(RoundTrip(log)))
         })
     };
-    let limits = config(|config| config.ping_interval = Some(Duration::from_millis(100)));
+    let limits = config(|config| config.ping_interval = Some(Duration::from_millis(300)));
     serve_with(limits, routes, |server| {
         let mut client = server.upgrade("/");
         client.send_frame(true, PONG, b"unasked");
