@@ -194,7 +194,7 @@ fn a_silent_peer_is_pinged_and_a_vanished_one_disconnected() {
     };
     let limits = config(|config| {
         config.ping_interval = Some(SOON);
-        config.pong_timeout = SOON;
+        config.pong_timeout = Duration::from_secs(1);
     });
     serve_with(limits, routes, |server| {
         let mut client = server.upgrade("/");

@@ -34,8 +34,9 @@ fn a_million_pipelined_messages_return_in_order_in_constant_stack() {
         let mut was_busy = false;
         while worker.pass().expect("epoll works") {
             was_busy |= worker.connections() > 0;
+            // The client has come and gone.
             if was_busy && worker.connections() == 0 {
-                worker.stop();
+                break;
             }
         }
     };

@@ -311,6 +311,13 @@ fn continuations_run_once_in_order_and_never_within_the_call_that_names_them() {
     });
 }
 
+/// Asks for nothing.
+struct Idle;
+
+impl Session for Idle {
+    fn start(&mut self, _socket: &mut Socket<'_, Self>) {}
+}
+
 #[test]
 fn the_completion_of_a_send_waits_until_the_peer_takes_it() {
     let (log, events) = Events::new();
@@ -322,12 +329,16 @@ fn the_completion_of_a_send_waits_until_the_peer_takes_it() {
             socket.send_binary(&vec![0; 16 << 20], move |_, _, _| second.note("taken"));
             log.note("sent");
         })
+        .websocket("/idle", |_request, protocols| Ok(protocols.none().session(Idle)))
     };
     let limits = config(|config| config.send_queue_bytes = 32 << 20);
     serve_with(limits, routes, |server| {
         let mut client = Client::connect_narrow(server.address());
         client.upgrade("/");
         events.expect("sent");
+        // The worker answers another client: it has done all it could for this one.
+        server.upgrade("/idle").ping_and_wait(b"");
+        events.expect_none();
         client.expect_frame(true, BINARY, &[0; 100]);
         client.expect_frame(true, BINARY, &vec![0; 16 << 20]);
         // Both were asked for while 16 MiB waited, so both wait for the peer.
@@ -381,7 +392,7 @@ fn a_pong_comes_to_its_hook_and_the_servers_own_pings_tell_the_round_trip() {
             Ok(protocols.none().session(RoundTrip(log)))
         })
     };
-    let limits = config(|config| config.ping_interval = Some(Duration::from_millis(100)));
+    let limits = config(|config| config.ping_interval = Some(Duration::from_millis(300)));
     serve_with(limits, routes, |server| {
         let mut client = server.upgrade("/");
         client.send_frame(true, PONG, b"unasked");

@@ -40,6 +40,8 @@ fn sigterm_under_load_says_1001_to_everybody_and_exits_with_0() {
         server.signal(Signal::TERM);
         idle.iter_mut().for_each(|client| client.expect_closing(1001));
     });
+    // Until a peer has ended its direction too, the server waits for it.
+    drop(idle);
     let (status, stderr) = server.wait();
     assert_eq!(status.code(), Some(0), "{stderr}");
 }
@@ -176,6 +178,7 @@ fn whoever_stops_listening_to_it_does_not_stop_it() {
     client.send_text("still here");
     client.expect_text("still here");
     client.close();
+    drop(client);
     server.signal(Signal::TERM);
     assert_eq!(server.wait().0.code(), Some(0));
 }
