@@ -22,8 +22,8 @@ pub struct Config {
     /// sends when more than this waits has the connection closed with 1008, so the most that is
     /// kept is this and one message.
     pub send_queue_bytes: usize,
-    /// How many connections the server has at a time: 1,000,000. Beyond, they wait in the
-    /// kernel's queue.
+    /// How many connections the server has at a time: 1,000,000; at least one. Beyond, they wait
+    /// in the kernel's queue.
     pub connections: usize,
     /// How long a peer may take to complete a request head, to wait before its next request, or
     /// to take in the next part of a response: 10 s. Then it is disconnected.

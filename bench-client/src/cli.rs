@@ -4,13 +4,13 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use clap::Parser;
 
-/// Measures the echo latency and the throughput of a WebSocket server.
-///
-/// Without a URL it starts a wireloop server as a process of its own and measures that.
+/// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
+/// wireloop server as a process of its own and measures that.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "wireloop-bench",
     version,
+    long_about = None,
     after_help = "Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.\n\
         Exit codes: 0 all went well, 1 something failed or an echo was wrong or missing, \
         2 a wrong argument, 130 interrupted twice. Ctrl-C ends the run early and prints what \

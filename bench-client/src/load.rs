@@ -50,10 +50,10 @@ impl<'p, D: Driver> Loader<'p, D> {
         }
     }
 
-    /// Opens all connections, says so through `opened`, and goes on when there is a schedule.
-    pub(crate) fn run(mut self, opened: impl FnOnce()) -> io::Result<Stats> {
+    /// Opens all connections, says how many through `opened`, and goes on when there is a schedule.
+    pub(crate) fn run(mut self, opened: impl FnOnce(usize)) -> io::Result<Stats> {
         self.open()?;
-        opened();
+        opened(self.connections.iter().filter(|connection| connection.is_open()).count());
         while self.run.plan.schedule.get().is_none() && !self.is_interrupted() {
             self.pass(LOOK_AROUND)?;
         }

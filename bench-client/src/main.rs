@@ -121,7 +121,7 @@ fn run(plan: &Arc<Plan>, pid: Option<u32>, is_local: bool) -> Result<Report, Str
     let processors = client_processors(plan, is_local);
     let resident_before = pid.and_then(resident_bytes);
     let mut progress = Progress::new(plan.arguments.quiet);
-    let (opened, all_opened) = mpsc::channel::<()>();
+    let (opened, all_opened) = mpsc::channel::<usize>();
 
     let (stats, server) = thread::scope(|scope| {
         let threads: Vec<_> = drivers
@@ -135,7 +135,10 @@ fn run(plan: &Arc<Plan>, pid: Option<u32>, is_local: bool) -> Result<Report, Str
                         // Not vital: the report says what was intended.
                         let _ = sys::pin_thread(processor);
                     }
-                    Loader::new(driver, plan, share).run(|| drop(opened))
+                    Loader::new(driver, plan, share).run(move |open| {
+                        // Whoever waits for this waits until all senders are gone.
+                        let _ = opened.send(open);
+                    })
                 })
             })
             .collect();
@@ -168,7 +171,7 @@ fn watch(
     plan: &Plan,
     pid: Option<u32>,
     resident_before: Option<u64>,
-    all_opened: &mpsc::Receiver<()>,
+    all_opened: &mpsc::Receiver<usize>,
     wakers: &[Waker],
     progress: &mut Progress,
 ) -> Option<ServerCost> {
@@ -182,15 +185,22 @@ fn watch(
         }
     };
     let a_moment = Duration::from_millis(20);
-    while all_opened.recv_timeout(a_moment) == Err(mpsc::RecvTimeoutError::Timeout) {
-        show("connecting");
+    let mut open = 0;
+    loop {
+        match all_opened.recv_timeout(a_moment) {
+            Ok(more) => open += more,
+            Err(mpsc::RecvTimeoutError::Timeout) => show("connecting"),
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        }
     }
     thread::sleep(SETTLE_TIME);
     let resident_open = pid.and_then(resident_bytes);
     let start = plan.now();
-    let measure_from = start + plan.arguments.warm_up;
-    let schedule =
-        Schedule { start, measure_from, measure_until: measure_from + plan.arguments.duration };
+    let schedule = match open {
+        // There is nothing to measure.
+        0 => Schedule { start, measure_from: start, measure_until: start },
+        _ => Schedule::new(start, &plan.arguments),
+    };
     plan.schedule.get_or_init(|| schedule);
     wakers.iter().for_each(Waker::wake);
 

@@ -63,6 +63,11 @@ impl Report {
         writeln!(f, "  {}", self.placement)
     }
 
+    /// Whether there is anything to tell but errors.
+    fn has_results(&self) -> bool {
+        self.stats.opened > 0
+    }
+
     fn write_throughput(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.measured.as_secs_f64().max(1e-9);
         let rate = self.stats.echoes as f64 / seconds;
@@ -145,11 +150,13 @@ impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_load(f)?;
         writeln!(f)?;
-        self.write_throughput(f)?;
-        self.write_latency(f)?;
-        writeln!(f)?;
-        self.write_cost(f)?;
-        writeln!(f)?;
+        if self.has_results() {
+            self.write_throughput(f)?;
+            self.write_latency(f)?;
+            writeln!(f)?;
+            self.write_cost(f)?;
+            writeln!(f)?;
+        }
         self.write_verdict(f)
     }
 }

@@ -41,6 +41,14 @@ pub(crate) struct Schedule {
     pub(crate) measure_until: Duration,
 }
 
+impl Schedule {
+    /// The load that was asked for, from `start` on.
+    pub(crate) fn new(start: Duration, arguments: &Arguments) -> Self {
+        let measure_from = start + arguments.warm_up;
+        Self { start, measure_from, measure_until: measure_from + arguments.duration }
+    }
+}
+
 impl Plan {
     pub(crate) fn now(&self) -> Duration {
         self.epoch.elapsed()

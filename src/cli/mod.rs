@@ -11,13 +11,12 @@ use wireloop::{Config, DriverKind, Echo, Routes, ServerError, StaticFiles, io::s
 /// Descriptors that are not connections: listeners, event queues, files being served.
 const RESERVED_FILES: u64 = 64;
 
-/// A WebSocket echo server for very many connections, with a page to try it.
-///
-/// Serves a page at / and the echo service at /echo. A client may offer the subprotocol `echo`
-/// or none.
+/// A WebSocket echo server for very many connections, with a page to try it: the page is at /,
+/// the echo service at /echo, for clients that offer the subprotocol `echo` or none.
 #[derive(Debug, Parser)]
 #[command(
     version,
+    long_about = None,
     after_help = "Sizes take k, m or g (1024); times take ms, s, m or h.\n\
         SIGINT or SIGTERM closes all connections with 1001 and exits with 0; a second one exits \
         at once with 130. An error at the start exits with 1, a wrong argument with 2."
@@ -35,7 +34,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
 
-    /// Interface of the kernel
+    /// Interface of the kernel: auto takes the best there is
     #[arg(short, long, value_enum, default_value = "auto")]
     pub(crate) driver: Driver,
 
@@ -106,9 +105,7 @@ pub(crate) enum Command {
 /// An interface of the kernel, as it is called on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Driver {
-    /// The best there is.
     Auto,
-    /// epoll.
     Epoll,
 }
 

@@ -159,7 +159,8 @@ impl<D: Driver> Worker<D> {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.batch.is_empty() {
+        let has_ended = self.stopping.is_some() && self.connections.len() == 0;
+        if has_ended || !self.batch.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = Tick::at(self.driver.now());
@@ -251,11 +252,16 @@ impl<D: Driver> Worker<D> {
         }
         self.accept_fails = false;
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        if open >= self.shared.config.connections {
+        if open >= self.connections_max() {
             self.pause_accept(tick);
         }
         let start = self.batch.bytes.len();
         self.settle(token, start, now);
+    }
+
+    /// None at all would be a server that accepts one and then waits for ever.
+    fn connections_max(&self) -> usize {
+        self.shared.config.connections.max(1)
     }
 
     /// Without descriptors or memory accepting pauses; it goes on when a connection has ended, or
@@ -275,7 +281,7 @@ impl<D: Driver> Worker<D> {
     }
 
     fn accept_again(&mut self, now: Tick) {
-        if self.open.load(Ordering::Relaxed) >= self.shared.config.connections {
+        if self.open.load(Ordering::Relaxed) >= self.connections_max() {
             self.accept_again = Some(now.after(ACCEPT_PAUSE));
             return;
         }
