@@ -142,7 +142,8 @@ impl Arguments {
     /// Raises the file limit and says if it is too low for what was asked for.
     fn connections(&self) -> usize {
         let limit = sys::raise_file_limit();
-        let possible = limit.saturating_sub(RESERVED_FILES).max(1);
+        // Under a very low limit at least half of it is for connections.
+        let possible = limit.saturating_sub(RESERVED_FILES).max(limit / 2).max(1);
         let possible = usize::try_from(possible).unwrap_or(usize::MAX);
         let wanted = self.max_connections.map_or(possible, NonZeroUsize::get);
         if wanted > possible {

@@ -9,9 +9,14 @@ use crate::{
     ws::{CloseCode, CloseFrame, Event, Input, Limits, Misuse, ReadMode, Receiver, Role, Rules},
 };
 
-/// How often the continuations of a session are called in vain after its connection has ended.
-/// A session that goes on sending for ever, whatever it is told, is dropped then.
-const WIND_UP_ROUNDS: usize = 1000;
+/// How many completions of a session are called before other connections have their turn. Those
+/// that are left wait for the next event. No session gets here by sending, which ends when the
+/// output is full; one that repeats a refused send for ever does.
+const CALLS_MAX: usize = 100_000;
+
+/// The same once a Close frame has been sent, when every send is refused. After the end, a
+/// session that goes on regardless is dropped then.
+const CLOSING_CALLS_MAX: usize = 1000;
 
 /// A WebSocket connection.
 pub(super) struct Active {
@@ -48,17 +53,23 @@ impl Active {
         input: &mut Input<'_>,
     ) -> Progress {
         let rules = rules(&channel.shared.config.frames);
+        let mut calls = 0;
         loop {
-            while session.run_due(channel) {}
-            if std::mem::take(&mut channel.link.has_timed_out) && session.wanted().is_some() {
-                session.received(channel, Received::TimedOut);
-                continue;
-            }
             if channel.link.has_overflowed && !channel.link.has_ended() {
                 channel.fail(Error::SendQueueFull);
             }
             if channel.link.has_ended() {
                 return wind_up(session, receiver, channel, &rules);
+            }
+            let is_closing = channel.link.sender.is_closed();
+            let calls_max = if is_closing { CLOSING_CALLS_MAX } else { CALLS_MAX };
+            if calls < calls_max && session.run_next(channel) {
+                calls += 1;
+                continue;
+            }
+            if std::mem::take(&mut channel.link.has_timed_out) && session.wanted().is_some() {
+                session.received(channel, Received::TimedOut);
+                continue;
             }
             if refuses_read(session, receiver) {
                 continue;
@@ -66,7 +77,7 @@ impl Active {
             let wanted = session.wanted();
             // While closing, what the session does not read is dropped, so that the peer's Close
             // is reached.
-            let discards = wanted.is_none() && channel.link.sender.is_closed();
+            let discards = wanted.is_none() && is_closing;
             let mode = if discards { Some(ReadMode::Frame) } else { wanted };
             match receiver.next_event(input, mode, &rules) {
                 Ok(None) => return Progress::Going,
@@ -143,11 +154,11 @@ fn wind_up(
     channel: &mut Channel<'_>,
     rules: &Rules,
 ) -> Progress {
-    for _ in 0..WIND_UP_ROUNDS {
+    for _ in 0..CLOSING_CALLS_MAX {
         if channel.link.is_broken {
             session.fail_sends();
         }
-        if session.run_due(channel) || refuses_read(session, receiver) {
+        if session.run_next(channel) || refuses_read(session, receiver) {
             continue;
         }
         match session.wanted() {
@@ -160,7 +171,7 @@ fn wind_up(
             None => return Progress::Finished,
         }
     }
-    tracing::error!("session goes on sending after the end of its connection: dropped");
+    tracing::error!("a session goes on after the end of its connection: dropped");
     Progress::Finished
 }
 

@@ -80,6 +80,8 @@ pub(crate) struct Context<'w> {
     pub(crate) date: &'w str,
     /// Output is appended here.
     pub(crate) out: &'w mut Vec<u8>,
+    /// Where the connection's output of this pass begins.
+    pub(crate) out_start: usize,
     pub(crate) shared: &'w Shared,
 }
 
@@ -340,9 +342,8 @@ impl Connection {
 
     /// Runs the connection as far as it gets. A panic in user code ends it, and nothing else.
     fn advance(&mut self, input: &mut Input<'_>, cx: &mut Context<'_>) {
-        let out_start = cx.out.len();
         if catch_unwind(AssertUnwindSafe(|| self.run(input, cx))).is_err() {
-            self.panicked(out_start, cx);
+            self.panicked(cx);
         }
     }
 
@@ -401,7 +402,7 @@ impl Connection {
     }
 
     /// User code has panicked: what it left is not called again.
-    fn panicked(&mut self, out_start: usize, cx: &mut Context<'_>) {
+    fn panicked(&mut self, cx: &mut Context<'_>) {
         tracing::error!("a session or handler panicked; its connection is closed");
         match &mut self.state {
             State::Accepting(_) => {
@@ -409,7 +410,6 @@ impl Connection {
                     ::http::StatusCode::INTERNAL_SERVER_ERROR,
                     "The server met an unexpected condition.\n",
                 );
-                cx.out.truncate(out_start);
                 let options =
                     crate::http::HeadOptions { keep_alive: false, http10: false, date: cx.date };
                 response.write_head(cx.out, options);
@@ -482,12 +482,11 @@ fn channel<'a>(
     output: &SendQueue,
     cx: &'a mut Context<'_>,
 ) -> Channel<'a> {
-    let out_start = cx.out.len();
     Channel {
         token,
         link,
         out: cx.out,
-        out_start,
+        out_start: cx.out_start,
         queued_bytes: output.pending_bytes(),
         shared: cx.shared,
         now: cx.now,

@@ -78,9 +78,8 @@ impl Opening {
         queued_bytes: usize,
         cx: &mut Context<'_>,
     ) -> Opened {
-        let out_start = cx.out.len();
         loop {
-            let pending = queued_bytes + cx.out.len() - out_start;
+            let pending = queued_bytes + cx.out.len() - cx.out_start;
             if self.continue_body(pending, cx.out).is_err() {
                 return Opened::Broken;
             }

@@ -60,9 +60,8 @@ pub(crate) trait AnySession {
     /// Tells the session of a pong that answers none of our own pings.
     fn pong(&mut self, channel: &mut Channel<'_>, payload: &[u8]);
 
-    /// Calls the completions that are due now, but none that are added by these calls. Whether
-    /// there were any.
-    fn run_due(&mut self, channel: &mut Channel<'_>) -> bool;
+    /// Calls the oldest completion, if it is due. Whether it was.
+    fn run_next(&mut self, channel: &mut Channel<'_>) -> bool;
 
     /// Makes all sends that have not completed fail with [`Error::Closed`].
     fn fail_sends(&mut self);

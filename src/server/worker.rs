@@ -51,6 +51,7 @@ macro_rules! context {
         &mut Context {
             now: $now,
             date: &$worker.date.text,
+            out_start: $worker.batch.bytes.len(),
             out: &mut $worker.batch.bytes,
             shared: &$worker.shared,
         }

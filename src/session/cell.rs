@@ -143,20 +143,16 @@ impl<S: Session> AnySession for SessionCell<S> {
         self.call(channel, |session, socket| session.pong(socket, payload));
     }
 
-    fn run_due(&mut self, channel: &mut Channel<'_>) -> bool {
-        let mut has_run = false;
-        for _ in 0..self.continuations.len() {
-            let Some(due) = self.continuations.pop_due(channel.is_writable()) else { break };
-            has_run = true;
-            self.call(channel, |session, socket| match due {
-                Completion::Sent(then) => then(session, socket, Ok(())),
-                Completion::SendFailed(then, error) => then(session, socket, Err(error)),
-                Completion::ReadRefused(then, misuse) => {
-                    then(session, socket, Received::Failed(misuse.into()));
-                }
-            });
-        }
-        has_run
+    fn run_next(&mut self, channel: &mut Channel<'_>) -> bool {
+        let Some(due) = self.continuations.pop_due(channel.is_writable()) else { return false };
+        self.call(channel, |session, socket| match due {
+            Completion::Sent(then) => then(session, socket, Ok(())),
+            Completion::SendFailed(then, error) => then(session, socket, Err(error)),
+            Completion::ReadRefused(then, misuse) => {
+                then(session, socket, Received::Failed(misuse.into()));
+            }
+        });
+        true
     }
 
     fn fail_sends(&mut self) {
