@@ -415,8 +415,10 @@ impl Driver for Epoll {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = if self.has_work() { Some(Duration::ZERO) } else { timeout };
         let timeout = match timeout {
-            Some(fine) if !fine.is_zero() && fine < FINE_TIMEOUT => {
-                self.set_fine_timer(fine)?;
+            // Without a descriptor left for the timer, the wait is as coarse as epoll's own.
+            Some(fine)
+                if !fine.is_zero() && fine < FINE_TIMEOUT && self.set_fine_timer(fine).is_ok() =>
+            {
                 Some(FINE_TIMEOUT)
             }
             other => other,

@@ -134,6 +134,11 @@ impl Drop for Binary {
         // Both fail if it has ended, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(mut stderr) = self.child.stderr.take().filter(|_| thread::panicking()) {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            eprintln!("the server has said: {text}");
+        }
     }
 }
 
