@@ -214,6 +214,19 @@ fn a_silent_peer_is_pinged_and_a_vanished_one_disconnected() {
     });
 }
 
+/// With none at all the server used to accept one connection, and never another.
+#[test]
+fn a_limit_of_no_connections_is_one_connection() {
+    serve_with(config(|config| config.connections = 0), echo, |server| {
+        for _ in 0..3 {
+            let mut client = server.upgrade("/");
+            client.send_text("served");
+            client.expect_text("served");
+            client.close();
+        }
+    });
+}
+
 #[test]
 fn connections_beyond_the_limit_wait_and_are_served_when_others_end() {
     let limits = config(|config| config.connections = 2);

@@ -4,12 +4,14 @@ mod support;
 
 use std::{
     net::TcpListener,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
 use support::{BINARY, Binary, Client};
+use wireloop::{Routes, io::Epoll, server::Worker};
 
 #[test]
 fn sigterm_under_load_says_1001_to_everybody_and_exits_with_0() {
@@ -181,4 +183,16 @@ fn whoever_stops_listening_to_it_does_not_stop_it() {
     drop(client);
     server.signal(Signal::TERM);
     assert_eq!(server.wait().0.code(), Some(0));
+}
+
+/// The worker used to wait for its whole grace period when there was nobody to wait for.
+#[test]
+fn a_worker_without_connections_stops_at_once() {
+    let routes = Arc::new(Routes::new());
+    let mut worker =
+        Worker::new(Epoll::new().unwrap(), routes, Arc::default(), Vec::new()).unwrap();
+    worker.stop();
+    let start = Instant::now();
+    assert!(!worker.pass().unwrap());
+    assert!(start.elapsed() < Duration::from_secs(5));
 }
