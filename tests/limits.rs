@@ -162,6 +162,22 @@ fn an_echo_whose_peer_does_not_read_stops_the_peer() {
     client.ping_and_wait(b"alive");
 }
 
+/// The same before the upgrade: whoever asks and does not read is not asked for more.
+#[test]
+fn requests_whose_responses_are_not_read_stop_the_peer() {
+    let server = Binary::start(&[]);
+    let mut client = Client::connect(server.address());
+    let request = b"GET /x HTTP/1.1\r\nHost: test\r\n\r\n";
+    let before = server.resident_bytes();
+    let sent = client.fill(request, 64 << 20);
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(sent < 32 << 20, "the peer is stopped, but not after {sent} bytes");
+    assert!(grown < 4 << 20, "the server has kept {grown} bytes");
+    for _ in 0..1000 {
+        assert_eq!(client.read_response().status, 404);
+    }
+}
+
 /// The same for a session that never reads at all.
 #[test]
 fn a_session_that_never_reads_stops_its_peer() {

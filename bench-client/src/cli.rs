@@ -17,7 +17,7 @@ use clap::Parser;
         there is."
 )]
 pub(crate) struct Arguments {
-    /// Server to measure, ws://HOST[:PORT]/PATH
+    /// Server to measure, as ws://HOST:PORT/PATH
     pub(crate) url: Option<String>,
 
     /// Connections

@@ -210,7 +210,7 @@ impl Connection {
             return true;
         }
         match &self.state {
-            State::Accepting(opening) => !opening.wants_receive(),
+            State::Accepting(_) => !self.is_receiving,
             State::Active(active) => active.session.has_pending() || !self.is_receiving,
             State::Terminating(_) => true,
         }
@@ -326,7 +326,9 @@ impl Connection {
             return false;
         }
         match &self.state {
-            State::Accepting(opening) => opening.wants_receive(),
+            State::Accepting(opening) => {
+                opening.wants_receive() && self.output.pending_bytes() <= HIGH_WATER_BYTES
+            }
             State::Active(active) => {
                 let is_closing = active.link.sender.is_closed();
                 let reads = active.session.wanted().is_some()

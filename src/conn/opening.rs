@@ -83,12 +83,13 @@ impl Opening {
             if self.continue_body(pending, cx.out).is_err() {
                 return Opened::Broken;
             }
-            if self.body.is_some() {
+            if self.is_last && self.body.is_none() {
+                return Opened::Finished;
+            }
+            // Further requests wait until the peer has taken the answers to these.
+            if self.body.is_some() || pending > HIGH_WATER_BYTES {
                 self.keep(input);
                 return Opened::Waiting;
-            }
-            if self.is_last {
-                return Opened::Finished;
             }
             let handled = match self.next_request(input, cx) {
                 Ok(None) => return Opened::Waiting,
