@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs the tests, from a fresh machine with a Rust toolchain to one table of results.
 #
-#     tests/run.sh [all|quick|rust|interop|browser|autobahn]
+#     tests/run.sh [all|quick|rust|interop|browser|autobahn|load]
 #
-# `all` is the default; `quick` is format, lints and debug tests; the last three build the
+# `all` is the default; `quick` is format, lints and debug tests; the last four build the
 # release binary and drive it from outside, once per driver. What is missing is installed
 # where that is allowed. A tool that stays missing fails the run: nothing is skipped.
 set -euo pipefail
@@ -48,7 +48,7 @@ step() {
 
 # The lines of a log in which tests say how much they tested.
 summary() {
-    grep -E '^(autobahn|browser|interop [a-z-]+): [0-9]+ (OK|checks)' "$1" || true
+    grep -E '^(autobahn|browser|load|interop [a-z-]+): [0-9]+ (OK|checks)' "$1" || true
     awk '/^test result:/ { passed += $4; failed += $6; ignored += $8; seen = 1 }
          END { if (seen) printf "cargo test: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$1"
 }
@@ -92,6 +92,7 @@ needed_tools() {
     ! wants interop || echo python3 venv node npm curl
     ! wants browser || echo python3 chromium chromedriver
     ! wants autobahn || echo python3 venv
+    ! wants load || echo python3
 }
 
 rust_tests() {
@@ -102,6 +103,9 @@ rust_tests() {
             cargo doc --workspace --no-deps --document-private-items
     fi
     step 'unit and integration tests' cargo test --workspace
+    if wants rust; then
+        step 'benchmarks, once each' cargo test --workspace --benches
+    fi
 }
 
 outside_tests() {
@@ -119,13 +123,14 @@ outside_tests() {
         fi
         ! wants browser || step "browser, $driver" python3 tests/browser/page.py "${server[@]}"
         ! wants autobahn || step "autobahn, $driver" python3 tests/autobahn/run.py "${server[@]}"
+        ! wants load || step "load, $driver" python3 tests/load.py "${binary}-bench"
     done
 }
 
 case $mode in
-    all | quick | rust | interop | browser | autobahn) ;;
+    all | quick | rust | interop | browser | autobahn | load) ;;
     *)
-        echo "usage: tests/run.sh [all|quick|rust|interop|browser|autobahn]" >&2
+        echo "usage: tests/run.sh [all|quick|rust|interop|browser|autobahn|load]" >&2
         exit 2
         ;;
 esac
@@ -133,10 +138,10 @@ mkdir -p "$logs"
 # shellcheck disable=SC2046 # the names are words, one argument each.
 step 'tools' tools $(needed_tools)
 ! wants quick rust || rust_tests
-if wants rust interop browser autobahn; then
+if wants rust interop browser autobahn load; then
     step 'release build' cargo build --release --workspace
 fi
-! wants interop browser autobahn || outside_tests
+! wants interop browser autobahn load || outside_tests
 
 echo
 printf '%s\n' "${results[@]}"
