@@ -407,18 +407,7 @@ impl Connection {
     fn panicked(&mut self, cx: &mut Context<'_>) {
         tracing::error!("a session or handler panicked; its connection is closed");
         match &mut self.state {
-            State::Accepting(_) => {
-                let response = Response::text(
-                    ::http::StatusCode::INTERNAL_SERVER_ERROR,
-                    "The server met an unexpected condition.\n",
-                );
-                let options =
-                    crate::http::HeadOptions { keep_alive: false, http10: false, date: cx.date };
-                response.write_head(cx.out, options);
-                if let crate::http::Body::Bytes(bytes) = response.into_body() {
-                    cx.out.extend_from_slice(&bytes);
-                }
-            }
+            State::Accepting(opening) => opening.panicked(cx),
             State::Active(active) => {
                 let frame = CloseFrame { code: CloseCode::INTERNAL_ERROR, reason: "" };
                 let mut channel = channel(&mut active.link, self.token, &self.output, cx);

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use ::http::{Method, StatusCode, Version};
+
 use super::{Answer, AnySession, Context};
 use crate::{
     config::HIGH_WATER_BYTES,
@@ -56,6 +58,11 @@ struct After {
     http10: bool,
 }
 
+impl After {
+    /// Nothing follows.
+    const LAST: Self = Self { with_body: true, keep_alive: false, http10: false };
+}
+
 impl Opening {
     pub(super) fn new(peer: Option<SocketAddr>) -> Self {
         Self { peer, scanner: HeadScanner::default(), head: Vec::new(), body: None, is_last: false }
@@ -94,10 +101,7 @@ impl Opening {
             let handled = match self.next_request(input, cx) {
                 Ok(None) => return Opened::Waiting,
                 Ok(Some(handled)) => handled,
-                Err(error) => {
-                    let after = After { with_body: true, keep_alive: false, http10: false };
-                    Handled::Response(Response::rejected(error), after)
-                }
+                Err(error) => Handled::Response(Response::rejected(error), After::LAST),
             };
             match handled {
                 Handled::Response(response, after) => self.respond(response, &after, cx),
@@ -106,6 +110,13 @@ impl Opening {
                 }
             }
         }
+    }
+
+    /// The application has panicked instead of answering.
+    pub(super) fn panicked(&mut self, cx: &mut Context<'_>) {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let response = Response::text(status, "The server met an unexpected condition.\n");
+        self.respond(response, &After::LAST, cx);
     }
 
     /// Handles the next complete request, whether it lies in the input or among what was kept.
@@ -184,11 +195,11 @@ impl Opening {
 /// Asks the application for its answer.
 fn handle(request: Request<'_>, peer: Option<SocketAddr>, cx: &mut Context<'_>) -> Handled {
     let after = After {
-        with_body: *request.method() != ::http::Method::HEAD,
+        with_body: *request.method() != Method::HEAD,
         // A body is not read, and what follows a refused upgrade may be frames: neither must be
         // taken for a request.
         keep_alive: request.keep_alive() && !request.framing().has_body() && !request.is_upgrade(),
-        http10: request.version() < ::http::Version::HTTP_11,
+        http10: request.version() < Version::HTTP_11,
     };
     match cx.shared.application.answer(request, peer, cx.out) {
         Answer::Respond(response) => Handled::Response(response, after),
