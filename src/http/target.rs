@@ -41,8 +41,9 @@ impl<'a> RequestLine<'a> {
 /// RFC 9112 2.3: `HTTP/` digit `.` digit, in capitals.
 fn parse_version(version: &[u8]) -> Result<Version, RequestError> {
     match version {
-        b"HTTP/1.1" => Ok(Version::HTTP_11),
         b"HTTP/1.0" => Ok(Version::HTTP_10),
+        // RFC 9110 2.5: a higher minor version is served as the highest that is known.
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Ok(Version::HTTP_11),
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
             Err(RequestError::UnsupportedVersion)
         }

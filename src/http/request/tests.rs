@@ -83,8 +83,15 @@ fn the_request_line_has_three_parts_and_single_spaces() {
 }
 
 #[test]
+fn a_higher_minor_version_is_served_as_http_1_1() {
+    assert_eq!(error("GET / HTTP/1.2\r\nHost: a\r\n\r\n".to_owned()), None);
+    // With all that 1.1 demands.
+    assert_eq!(error("GET / HTTP/1.9\r\n\r\n".to_owned()), Some(RequestError::MissingHost));
+}
+
+#[test]
 fn other_versions_are_505_even_with_an_unknown_method() {
-    for line in ["GET / HTTP/2.0", "GET / HTTP/1.2", "GET / HTTP/0.9", "PRI * HTTP/2.0"] {
+    for line in ["GET / HTTP/2.0", "GET / HTTP/3.1", "GET / HTTP/0.9", "PRI * HTTP/2.0"] {
         let found = error(format!("{line}\r\n\r\n")).expect("refused");
         assert_eq!((found, found.status().as_u16()), (RequestError::UnsupportedVersion, 505));
     }
