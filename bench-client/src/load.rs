@@ -73,6 +73,7 @@ impl<'p, D: Driver> Loader<'p, D> {
         let arguments = &self.run.plan.arguments;
         let most = arguments.connecting.get().div_ceil(arguments.threads.get());
         let timeout = arguments.connect_timeout;
+        let mut next_check = self.now();
         while (self.connections.len() < self.numbers.len() || self.opening > 0)
             && !self.is_interrupted()
         {
@@ -80,16 +81,24 @@ impl<'p, D: Driver> Loader<'p, D> {
                 self.connect();
             }
             self.pass(LOOK_AROUND)?;
-            let now = self.now();
-            let late = |since: Duration| now.saturating_sub(since) > timeout;
-            for index in 0..self.connections.len() {
-                let connection = &self.connections[index];
-                if self.opening > 0 && connection.opening_since().is_some_and(late) {
-                    self.fail(connection.token, Failure::ConnectTimeout);
-                }
+            if self.now() >= next_check {
+                next_check = self.now() + LOOK_AROUND;
+                self.fail_late(timeout);
             }
         }
         Ok(())
+    }
+
+    /// Gives up the connections that have taken too long to open.
+    fn fail_late(&mut self, timeout: Duration) {
+        let now = self.now();
+        for index in 0..self.connections.len() {
+            let connection = &self.connections[index];
+            let since = connection.opening_since();
+            if since.is_some_and(|since| now.saturating_sub(since) > timeout) {
+                self.fail(connection.token, Failure::ConnectTimeout);
+            }
+        }
     }
 
     fn connect(&mut self) {

@@ -84,9 +84,9 @@ fn the_request_line_has_three_parts_and_single_spaces() {
 
 #[test]
 fn a_higher_minor_version_is_served_as_http_1_1() {
-    assert_eq!(error("GET / HTTP/1.2\r\nHost: a\r\n\r\n".to_owned()), None);
+    assert_eq!(error("GET / HTTP/1.2\r\nHost: a\r\n\r\n"), None);
     // With all that 1.1 demands.
-    assert_eq!(error("GET / HTTP/1.9\r\n\r\n".to_owned()), Some(RequestError::MissingHost));
+    assert_eq!(error("GET / HTTP/1.9\r\n\r\n"), Some(RequestError::MissingHost));
 }
 
 #[test]
