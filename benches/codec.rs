@@ -6,14 +6,16 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wireloop::{
     http::{self, HeaderSlots, Request, Upgrade},
-    ws::{Event, Input, Kind, Limits, ReadMode, Receiver, Role, Rules, Sender, apply_mask},
+    ws::{
+        Event, Inflater, Input, Kind, Limits, ReadMode, Receiver, Role, Rules, Sender, apply_mask,
+    },
 };
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const SIZES: [usize; 3] = [20, 512, 16_384];
 
 fn echo(criterion: &mut Criterion) {
-    let rules = Rules { role: Role::Server, limits: Limits::default() };
+    let rules = Rules::new(Role::Server, Limits::DEFAULT);
     let mut group = criterion.benchmark_group("echo");
     for kind in [Kind::Text, Kind::Binary] {
         for size in SIZES {
@@ -22,6 +24,7 @@ fn echo(criterion: &mut Criterion) {
             Sender::default().message(&mut frame, kind, &payload, Some(KEY)).unwrap();
             let mut receiver = Receiver::default();
             let mut sender = Sender::default();
+            let mut inflater = Inflater::new();
             let mut bytes = frame.clone();
             let mut out = Vec::with_capacity(size + 14);
             group.throughput(Throughput::Bytes(size as u64));
@@ -34,7 +37,7 @@ fn echo(criterion: &mut Criterion) {
                     out.clear();
                     let mut input = Input::new(black_box(&mut bytes));
                     let wanted = Some(ReadMode::Message);
-                    match receiver.next_event(&mut input, wanted, &rules) {
+                    match receiver.next_event(&mut input, wanted, &rules, &mut inflater) {
                         Ok(Some(Event::Text(text))) => {
                             sender.message(&mut out, kind, text.as_bytes(), None).unwrap();
                         }
@@ -76,7 +79,7 @@ fn upgrade(criterion: &mut Criterion) {
             let (request, _): (Request<'_>, usize) = parsed.unwrap();
             let upgrade = Upgrade::validate(&request).unwrap();
             let accept = upgrade.protocols().choose("echo").unwrap();
-            upgrade.write_accept(&accept, &mut out);
+            upgrade.write_accept(&accept, None, &mut out);
             black_box(&out);
         });
     });

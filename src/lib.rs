@@ -56,7 +56,7 @@ pub mod server;
 pub mod session;
 pub mod ws;
 
-pub use config::Config;
+pub use config::{Compression, Config};
 pub use conn::{Frame, Handle, HandleError, Received};
 pub use error::Error;
 pub use server::{DriverKind, Server, ServerError, Stopper};

@@ -41,7 +41,7 @@ const WORLD: &[&str] = &[
 
 /// The arrows of docs/ARCHITECTURE.md. `Config` and `Error` are the words all connections share.
 const LAYERS: [Layer; 6] = [
-    Layer { name: "ws", own: &["ws"], crates: &["std", "simdutf8"], never: WORLD },
+    Layer { name: "ws", own: &["ws"], crates: &["std", "flate2", "simdutf8"], never: WORLD },
     Layer {
         name: "http",
         own: &["http"],

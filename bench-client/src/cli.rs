@@ -4,6 +4,8 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use clap::Parser;
 
+use crate::compression::Compression;
+
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
 /// wireloop server as a process of its own and measures that.
 #[derive(Clone, Debug, Parser)]
@@ -49,6 +51,17 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) text: bool,
 
+    /// permessage-deflate to offer: off, fresh (each message by itself) or kept (messages may
+    /// refer to earlier ones)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "off",
+        hide_possible_values = true
+    )]
+    pub(crate) compression: Compression,
+
     /// Load before the measurement, not counted
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
     pub(crate) warm_up: Duration,
@@ -80,6 +93,10 @@ pub(crate) struct Arguments {
     /// No progress lines
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    /// Be the client that the Autobahn suite tests: echo its cases at URL
+    #[arg(long, hide = true, requires = "url")]
+    pub(crate) autobahn: bool,
 
     /// Be the server: what the process without a URL starts
     #[arg(long, hide = true, conflicts_with = "url")]

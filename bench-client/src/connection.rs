@@ -6,17 +6,18 @@ use wireloop::{
     http::{ClientHandshake, ClientRequest},
     io::{SendQueue, Token},
     ws::{
-        CloseCode, CloseFrame, Event, Input, Kind, Limits, ReadMode, Receiver, Role, Rules, Sender,
+        CloseCode, CloseFrame, Deflation, Event, Input, Kind, Limits, ReadMode, Receiver, Role,
+        Rules, Sender,
     },
 };
 
-use crate::{run::Run, stats::Failure};
+use crate::{compression, run::Run, stats::Failure};
 
 /// What a server may send: nothing above 1 GiB, whatever it announces.
-const RULES: Rules = Rules {
-    role: Role::Client,
-    limits: Limits { frame_bytes: 1 << 30, message_bytes: 1 << 30, fragments: 1 << 20 },
-};
+const RULES: Rules = Rules::new(
+    Role::Client,
+    Limits { frame_bytes: 1 << 30, message_bytes: 1 << 30, fragments: 1 << 20 },
+);
 
 /// A connection.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Connection {
     pub(crate) queue: SendQueue,
     receiver: Receiver,
     sender: Sender,
+    /// permessage-deflate, if the server agreed to it.
+    deflation: Option<Box<Deflation>>,
     /// Messages whose echo has not arrived, oldest first.
     in_flight: VecDeque<Message>,
     /// How many of them, from the youngest on, have not been given to the kernel.
@@ -69,6 +72,7 @@ impl Connection {
             queue: SendQueue::default(),
             receiver: Receiver::default(),
             sender: Sender::default(),
+            deflation: None,
             in_flight: VecDeque::new(),
             unstamped: 0,
             next_sequence: 0,
@@ -109,7 +113,7 @@ impl Connection {
             target: &target.path,
             key: run.keys.handshake(),
             protocols: &[],
-            extensions: None,
+            deflate: run.plan.arguments.compression.offer(),
             headers: &http::HeaderMap::new(),
         };
         let handshake = ClientHandshake::start(&request, &mut run.batch.bytes)?;
@@ -136,6 +140,10 @@ impl Connection {
         run.stats.handshake.record(now.saturating_sub(*since));
         run.stats.opened += 1;
         run.interval.open += 1;
+        if let Some(agreed) = established.deflate {
+            run.stats.compressed += 1;
+            self.deflation = Some(Box::new(compression::client_side(agreed)));
+        }
         self.state = State::Open;
         self.take_frames(&mut rest, now, run)
     }
@@ -146,23 +154,33 @@ impl Connection {
         now: Duration,
         run: &mut Run<'_>,
     ) -> Result<(), Failure> {
-        let mut input = Input::new(bytes);
+        let compression = self.deflation.as_ref().map(|deflation| deflation.receives());
+        let rules = Rules { compression, ..RULES };
         let mut receiver = std::mem::take(&mut self.receiver);
-        while let Some(event) = receiver.next_event(&mut input, Some(ReadMode::Message), &RULES)? {
-            match event {
-                Event::Text(text) => self.take_echo(Kind::Text, text.as_bytes(), now, run),
-                Event::Binary(bytes) => self.take_echo(Kind::Binary, bytes, now, run),
-                Event::Ping(payload) => {
+        let mut inflater = std::mem::take(&mut run.inflater);
+        let mut input = Input::new(bytes);
+        let result = loop {
+            let wanted = Some(ReadMode::Message);
+            match receiver.next_event(&mut input, wanted, &rules, &mut inflater) {
+                Ok(None) => break Ok(()),
+                Ok(Some(Event::Text(text))) => {
+                    self.take_echo(Kind::Text, text.as_bytes(), now, run);
+                }
+                Ok(Some(Event::Binary(bytes))) => self.take_echo(Kind::Binary, bytes, now, run),
+                Ok(Some(Event::Ping(payload))) => {
                     let key = Some(run.keys.mask());
                     // Refused after a Close, when no answer is due.
                     let _ = self.sender.pong(&mut run.batch.bytes, payload, key);
                 }
-                Event::Close(frame) => return self.take_close(frame, run),
-                Event::Pong(_) | Event::Frame { .. } => {}
+                Ok(Some(Event::Close(frame))) => break self.take_close(frame, run),
+                Ok(Some(Event::Pong(_) | Event::Frame { .. })) => {}
+                Err(error) => break Err(error.into()),
             }
-        }
+        };
+        inflater.trim();
+        run.inflater = inflater;
         self.receiver = receiver;
-        Ok(())
+        result
     }
 
     /// Compares an echo with what was sent, to the byte, and releases the next message.
@@ -204,8 +222,16 @@ impl Connection {
         run.plan.payloads.write(self.number, sequence, &mut run.scratch);
         let key = Some(run.keys.mask());
         let kind = run.plan.kind;
+        let out = &mut run.batch.bytes;
+        let sent = match &mut self.deflation {
+            None => self.sender.message(out, kind, &run.scratch, key),
+            Some(deflation) => {
+                let deflater = &mut run.deflater;
+                self.sender.deflated_message(out, kind, &run.scratch, key, deflation, deflater)
+            }
+        };
         // Refused only after a Close, and then the connection is not open.
-        if self.sender.message(&mut run.batch.bytes, kind, &run.scratch, key).is_ok() {
+        if sent.is_ok() {
             self.next_sequence += 1;
             self.unstamped += 1;
             self.in_flight.push_back(Message { sequence, intended, sent: now });

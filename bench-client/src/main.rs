@@ -2,7 +2,9 @@
 //!
 //! This file runs a measurement from its start to its report; `load.rs` is what its threads do.
 
+mod autobahn;
 mod cli;
+mod compression;
 mod connection;
 mod cost;
 mod load;
@@ -55,6 +57,12 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.serve {
         return match server::serve(arguments.server_workers.get()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&error),
+        };
+    }
+    if arguments.autobahn {
+        return match autobahn::run(arguments.url.as_deref().unwrap_or_default()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(&error),
         };

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     cli::Arguments,
+    compression::Compression,
     stats::{Interval, Stats, Times},
 };
 
@@ -60,6 +61,10 @@ impl Report {
             None => write!(f, "closed loop, {depth} in flight each")?,
         }
         writeln!(f, ", {}", plural(threads.get(), "thread"))?;
+        if self.arguments.compression != Compression::Off {
+            let compressed = plural(self.stats.compressed as usize, "connection");
+            writeln!(f, "  permessage-deflate on {compressed}")?;
+        }
         writeln!(f, "  {}", self.placement)
     }
 

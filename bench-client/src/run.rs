@@ -6,10 +6,14 @@ use std::{
 };
 
 use rand::{Rng, rngs::StdRng};
-use wireloop::{io::SendBatch, ws::Kind};
+use wireloop::{
+    io::SendBatch,
+    ws::{Deflater, Inflater, Kind},
+};
 
 use crate::{
     cli::Arguments,
+    compression,
     payload::Payloads,
     stats::{Failure, Interval, Stats},
     target::Target,
@@ -72,6 +76,8 @@ pub(crate) struct Run<'p> {
     pub(crate) stats: Stats,
     pub(crate) interval: Interval,
     pub(crate) keys: Keys,
+    pub(crate) inflater: Inflater,
+    pub(crate) deflater: Deflater,
     pub(crate) scratch: Vec<u8>,
     /// Whether messages are being sent.
     pub(crate) is_loading: bool,
@@ -84,7 +90,9 @@ impl<'p> Run<'p> {
             batch: SendBatch::default(),
             stats: Stats::new(),
             interval: Interval::new(),
-            keys: Keys(rand::make_rng()),
+            keys: Keys::new(),
+            inflater: Inflater::new(),
+            deflater: Deflater::new(compression::LEVEL, compression::THRESHOLD_BYTES),
             scratch: Vec::new(),
             is_loading: false,
         }
@@ -142,6 +150,10 @@ impl<'p> Run<'p> {
 pub(crate) struct Keys(StdRng);
 
 impl Keys {
+    pub(crate) fn new() -> Self {
+        Self(rand::make_rng())
+    }
+
     pub(crate) fn mask(&mut self) -> [u8; 4] {
         self.0.next_u32().to_ne_bytes()
     }

@@ -109,7 +109,7 @@ impl From<HandshakeError> for Failure {
             HandshakeError::WrongAccept => Self::Handshake("wrong Sec-WebSocket-Accept"),
             HandshakeError::Upgrade => Self::Handshake("no Upgrade"),
             HandshakeError::Connection => Self::Handshake("no Connection: upgrade"),
-            HandshakeError::Extensions => Self::Handshake("extension not offered"),
+            HandshakeError::Extensions => Self::Handshake("extension not offered, or not so"),
             HandshakeError::Protocol => Self::Handshake("subprotocol not offered"),
             HandshakeError::HeadTooLarge => Self::Handshake("head too large"),
             _ => Self::Handshake("not HTTP/1.1"),
@@ -129,6 +129,7 @@ impl From<ProtocolError> for Failure {
             ProtocolError::UnexpectedContinuation | ProtocolError::ExpectedContinuation => {
                 "fragments out of order"
             }
+            ProtocolError::InvalidDeflate => "compressed message is not DEFLATE",
             ProtocolError::InvalidCloseCode(_) => "invalid close code",
             _ => "malformed frame",
         })
@@ -179,6 +180,8 @@ pub(crate) struct Stats {
     /// Echoes that arrived within the measurement.
     pub(crate) echoes: u64,
     pub(crate) opened: u64,
+    /// Connections whose messages may be compressed.
+    pub(crate) compressed: u64,
     pub(crate) failures: Failures,
     /// CPU time of the thread within the measurement.
     pub(crate) cpu: Duration,
@@ -193,6 +196,7 @@ impl Stats {
             handshake: Times::new(),
             echoes: 0,
             opened: 0,
+            compressed: 0,
             failures: Failures::default(),
             cpu: Duration::ZERO,
         }
@@ -205,6 +209,7 @@ impl Stats {
         self.handshake.add(&other.handshake);
         self.echoes += other.echoes;
         self.opened += other.opened;
+        self.compressed += other.compressed;
         self.failures.merge(&other.failures);
         self.cpu += other.cpu;
     }

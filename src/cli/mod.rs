@@ -6,7 +6,7 @@ use std::{io::IsTerminal, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
-use wireloop::{Config, DriverKind, Echo, Routes, ServerError, StaticFiles, io::sys};
+use wireloop::{Compression, Config, DriverKind, Echo, Routes, ServerError, StaticFiles, io::sys};
 
 /// Descriptors that are not connections: listeners, event queues, files being served.
 const RESERVED_FILES: u64 = 64;
@@ -45,6 +45,26 @@ pub(crate) struct Arguments {
     /// Let other processes listen on the same address and share its connections
     #[arg(long)]
     pub(crate) share_address: bool,
+
+    /// Compression for clients that offer it: off, fresh (each message by itself, nothing is kept
+    /// per connection) or kept (smaller messages, up to 350 KiB per connection)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "fresh",
+        help_heading = "Compression",
+        hide_possible_values = true
+    )]
+    compression: CompressionMode,
+
+    /// Effort, from 1 (fast) to 9 (small)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9), help_heading = "Compression")]
+    compression_level: u32,
+
+    /// Shortest message that is compressed
+    #[arg(long, value_name = "SIZE", default_value = "256", value_parser = size, help_heading = "Compression")]
+    compression_threshold: usize,
 
     /// Connections at a time; more wait in the kernel's queue. Default: what the file limit allows
     #[arg(long, value_name = "N", help_heading = "Limits")]
@@ -90,6 +110,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Deadlines")]
     grace: Duration,
 
+    /// Most bytes of one receive; 1 cuts everything that can be cut
+    #[arg(long, value_name = "SIZE", default_value = "64k", value_parser = size, hide = true)]
+    receive_bytes: usize,
+
     /// Say only what is wrong
     #[arg(short, long)]
     quiet: bool,
@@ -100,6 +124,14 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Serve.
     Serve,
+}
+
+/// What compressed messages may refer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CompressionMode {
+    Off,
+    Fresh,
+    Kept,
 }
 
 /// An interface of the kernel, as it is called on the command line.
@@ -127,13 +159,25 @@ impl Arguments {
         config.frames.frame_bytes = self.max_frame;
         config.frames.message_bytes = self.max_message;
         config.frames.fragments = self.max_fragments;
+        config.receive_bytes = self.receive_bytes;
         config.send_queue_bytes = self.send_queue;
+        config.compression = self.compression();
         config.handshake_timeout = self.handshake_timeout;
         config.ping_interval = Some(self.ping_interval).filter(|interval| !interval.is_zero());
         config.pong_timeout = self.pong_timeout;
         config.close_timeout = self.close_timeout;
         config.shutdown_grace = self.grace;
         config
+    }
+
+    fn compression(&self) -> Option<Compression> {
+        let keeps = self.compression == CompressionMode::Kept;
+        let mut compression = Compression::default();
+        compression.level = self.compression_level;
+        compression.threshold_bytes = self.compression_threshold;
+        compression.server_context_takeover = keeps;
+        compression.client_context_takeover = keeps;
+        (self.compression != CompressionMode::Off).then_some(compression)
     }
 
     /// Raises the file limit and says if it is too low for what was asked for.

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     Error,
-    ws::{CloseCode, CloseFrame, Event, Input, Limits, Misuse, ReadMode, Receiver, Role, Rules},
+    http::DeflateParams,
+    ws::{CloseCode, CloseFrame, Event, Inflater, Input, Misuse, ReadMode, Receiver, Role, Rules},
 };
 
 /// How many completions of a session are called before other connections have their turn. Those
@@ -40,8 +41,8 @@ pub(super) enum Progress {
 }
 
 impl Active {
-    pub(super) fn new(session: Box<dyn AnySession>) -> Self {
-        Self { session, receiver: Receiver::default(), link: Link::default() }
+    pub(super) fn new(session: Box<dyn AnySession>, deflate: Option<DeflateParams>) -> Self {
+        Self { session, receiver: Receiver::default(), link: Link::new(deflate) }
     }
 
     /// Takes all the input and does all that is due. The session's continuations run here, one
@@ -51,15 +52,20 @@ impl Active {
         receiver: &mut Receiver,
         channel: &mut Channel<'_>,
         input: &mut Input<'_>,
+        inflater: &mut Inflater,
     ) -> Progress {
-        let rules = rules(&channel.shared.config.frames);
+        let rules = Rules {
+            role: Role::Server,
+            limits: channel.shared.config.frames,
+            compression: channel.link.receives_compressed(),
+        };
         let mut calls = 0;
         loop {
             if channel.link.has_overflowed && !channel.link.has_ended() {
                 channel.fail(Error::SendQueueFull);
             }
             if channel.link.has_ended() {
-                return wind_up(session, receiver, channel, &rules);
+                return wind_up(session, receiver, channel, &rules, inflater);
             }
             let is_closing = channel.link.sender.is_closed();
             let calls_max = if is_closing { CLOSING_CALLS_MAX } else { CALLS_MAX };
@@ -79,17 +85,13 @@ impl Active {
             // is reached.
             let discards = wanted.is_none() && is_closing;
             let mode = if discards { Some(ReadMode::Frame) } else { wanted };
-            match receiver.next_event(input, mode, &rules) {
+            match receiver.next_event(input, mode, &rules, inflater) {
                 Ok(None) => return Progress::Going,
                 Ok(Some(event)) => take_event(session, channel, event, !discards),
                 Err(error) => channel.fail(Error::Protocol(error)),
             }
         }
     }
-}
-
-fn rules(limits: &Limits) -> Rules {
-    Rules { role: Role::Server, limits: *limits }
 }
 
 /// Refuses a read of a whole message of which a part has been read as frames.
@@ -153,6 +155,7 @@ fn wind_up(
     receiver: &mut Receiver,
     channel: &mut Channel<'_>,
     rules: &Rules,
+    inflater: &mut Inflater,
 ) -> Progress {
     for _ in 0..CLOSING_CALLS_MAX {
         if channel.link.is_broken {
@@ -163,10 +166,13 @@ fn wind_up(
         }
         match session.wanted() {
             Some(_) if channel.link.times_told() > 1 => return Progress::Finished,
-            Some(mode) => match receiver.next_event(&mut Input::new(&mut []), Some(mode), rules) {
-                Ok(Some(event)) => take_event(session, channel, event, true),
-                _ => tell_end(session, channel),
-            },
+            Some(mode) => {
+                let nothing = &mut Input::new(&mut []);
+                match receiver.next_event(nothing, Some(mode), rules, inflater) {
+                    Ok(Some(event)) => take_event(session, channel, event, true),
+                    _ => tell_end(session, channel),
+                }
+            }
             None if session.has_pending() => return Progress::Going,
             None => return Progress::Finished,
         }

@@ -6,8 +6,11 @@ use super::{Handle, Shared, Tick};
 use crate::{
     Error,
     config::HIGH_WATER_BYTES,
+    http::DeflateParams,
     io::Token,
-    ws::{CloseCode, CloseFrame, Kind, Misuse, ProtocolError, Sender},
+    ws::{
+        CloseCode, CloseFrame, Context, Deflater, Deflation, Kind, Misuse, ProtocolError, Sender,
+    },
 };
 
 /// The part of a WebSocket connection that its session can reach.
@@ -42,6 +45,8 @@ struct Rare {
     end: Option<End>,
     /// How often the session was told of the end.
     told: u8,
+    /// permessage-deflate, if it was agreed.
+    deflation: Option<Deflation>,
 }
 
 /// How a connection ended.
@@ -52,6 +57,42 @@ pub(super) enum End {
 }
 
 impl Link {
+    /// A link whose messages are compressed if that was agreed.
+    pub(super) fn new(deflate: Option<DeflateParams>) -> Self {
+        let mut link = Self::default();
+        if let Some(params) = deflate {
+            let context = |is_fresh| if is_fresh { Context::Fresh } else { Context::Kept };
+            link.rare_mut().deflation = Some(Deflation::new(
+                context(params.client_no_context_takeover),
+                context(params.server_no_context_takeover),
+                params.server_max_window_bits.unwrap_or(15),
+            ));
+        }
+        link
+    }
+
+    /// The context of the compressed messages that may arrive.
+    #[inline]
+    pub(super) fn receives_compressed(&self) -> Option<Context> {
+        Some(self.rare.as_ref()?.deflation.as_ref()?.receives())
+    }
+
+    /// Appends a whole message.
+    fn append_message(
+        &mut self,
+        kind: Kind,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+        deflater: &mut Deflater,
+    ) -> Result<(), Misuse> {
+        match self.rare.as_mut().and_then(|rare| rare.deflation.as_mut()) {
+            None => self.sender.message(out, kind, payload, None),
+            Some(deflation) => {
+                self.sender.deflated_message(out, kind, payload, None, deflation, deflater)
+            }
+        }
+    }
+
     /// Whether nothing more is to be received.
     pub(super) fn has_ended(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.end.is_some() || rare.told > 0)
@@ -110,6 +151,7 @@ pub(crate) struct Channel<'a> {
     pub(super) out_start: usize,
     /// Output of earlier passes that the kernel has not taken.
     pub(super) queued_bytes: usize,
+    pub(super) deflater: &'a mut Deflater,
     pub(super) shared: &'a Shared,
     pub(super) now: Duration,
 }
@@ -123,6 +165,7 @@ impl Channel<'_> {
             out: self.out,
             out_start: self.out_start,
             queued_bytes: self.queued_bytes,
+            deflater: self.deflater,
             shared: self.shared,
             now: self.now,
         }
@@ -131,7 +174,7 @@ impl Channel<'_> {
     /// Sends a whole message.
     pub(crate) fn send_message(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Error> {
         self.check_queue()?;
-        Ok(self.link.sender.message(self.out, kind, payload, None)?)
+        Ok(self.link.append_message(kind, payload, self.out, self.deflater)?)
     }
 
     /// Sends a fragment; with the last one, what was held back for it follows.
@@ -146,7 +189,7 @@ impl Channel<'_> {
         if is_final && let Some(rare) = &mut self.link.rare {
             rare.held_bytes = 0;
             for (kind, payload) in std::mem::take(&mut rare.held) {
-                self.link.sender.message(self.out, kind, &payload, None)?;
+                self.link.append_message(kind, &payload, self.out, self.deflater)?;
             }
         }
         Ok(())
@@ -163,7 +206,7 @@ impl Channel<'_> {
             rare.held.push((kind, payload));
         } else {
             // Neither closed nor within a message: there is nothing left to refuse.
-            let _ = self.link.sender.message(self.out, kind, &payload, None);
+            let _ = self.link.append_message(kind, &payload, self.out, self.deflater);
         }
     }
 

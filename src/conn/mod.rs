@@ -5,15 +5,13 @@
 //! down, to be closed, to be woken at a time. All of that is computed from the state.
 
 use std::{
-    fmt,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
 };
 
 mod active;
 mod channel;
+mod context;
 mod inbox;
 mod opening;
 mod session;
@@ -24,6 +22,7 @@ pub use inbox::{Handle, HandleError};
 pub use session::{Frame, Received};
 
 pub(crate) use channel::Channel;
+pub(crate) use context::{Answer, Application, Codec, Context, Shared};
 pub(crate) use inbox::{Command, Inbox};
 pub(crate) use session::AnySession;
 pub(crate) use slab::Connections;
@@ -37,59 +36,10 @@ use self::{
 use crate::{
     Config, Error,
     config::{HIGH_WATER_BYTES, READ_AHEAD_BYTES},
-    http::{Request, Response},
+    http::DeflateParams,
     io::{SendQueue, Token},
-    ws::{CloseCode, CloseFrame, Input},
+    ws::{CloseCode, CloseFrame, Inflater, Input},
 };
-
-/// What the connections of a worker share.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) config: Arc<Config>,
-    pub(crate) application: Arc<dyn Application>,
-    pub(crate) inbox: Arc<Inbox>,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shared")
-    }
-}
-
-/// What answers requests.
-pub(crate) trait Application: Send + Sync {
-    /// Answers a request. If it is to be upgraded, the 101 has been appended to `out`.
-    fn answer<'a>(
-        &'a self,
-        request: Request<'a>,
-        peer: Option<SocketAddr>,
-        out: &mut Vec<u8>,
-    ) -> Answer;
-}
-
-/// An answer to a request.
-pub(crate) enum Answer {
-    Respond(Response),
-    Upgraded(Box<dyn AnySession>),
-}
-
-/// What a connection needs while it handles something.
-pub(crate) struct Context<'w> {
-    pub(crate) now: Duration,
-    /// The current date for HTTP.
-    pub(crate) date: &'w str,
-    /// Output is appended here.
-    pub(crate) out: &'w mut Vec<u8>,
-    /// Where the connection's output of this pass begins.
-    pub(crate) out_start: usize,
-    pub(crate) shared: &'w Shared,
-}
-
-impl Context<'_> {
-    fn tick(&self) -> Tick {
-        Tick::at(self.now)
-    }
-}
 
 /// What is to be done to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -358,8 +308,8 @@ impl Connection {
                     self.is_broken = true;
                     self.terminate(cx.tick());
                 }
-                Opened::Upgraded(session, mut rest) => {
-                    self.upgrade(session, cx);
+                Opened::Upgraded(session, deflate, mut rest) => {
+                    self.upgrade(session, deflate, cx);
                     self.run_active(&mut Input::new(&mut rest), cx);
                 }
             }
@@ -367,9 +317,14 @@ impl Connection {
         self.run_active(input, cx);
     }
 
-    fn upgrade(&mut self, session: Box<dyn AnySession>, cx: &mut Context<'_>) {
+    fn upgrade(
+        &mut self,
+        session: Box<dyn AnySession>,
+        deflate: Option<DeflateParams>,
+        cx: &mut Context<'_>,
+    ) {
         self.last_progress = cx.tick();
-        self.state = State::Active(Active::new(session));
+        self.state = State::Active(Active::new(session, deflate));
         if let State::Active(Active { session, link, .. }) = &mut self.state {
             session.start(&mut channel(link, self.token, &self.output, cx));
         }
@@ -378,8 +333,11 @@ impl Connection {
     fn run_active(&mut self, input: &mut Input<'_>, cx: &mut Context<'_>) {
         if let State::Active(Active { session, receiver, link }) = &mut self.state {
             link.is_broken |= self.is_broken;
-            let mut channel = channel(link, self.token, &self.output, cx);
-            if Active::run(&mut **session, receiver, &mut channel, input) == Progress::Finished {
+            let (mut channel, inflater) = channel_and_inflater(link, self.token, &self.output, cx);
+            let progress = Active::run(&mut **session, receiver, &mut channel, input, inflater);
+            cx.codec.inflater.trim();
+            cx.codec.deflater.trim();
+            if progress == Progress::Finished {
                 self.terminate(cx.tick());
             }
         }
@@ -473,13 +431,25 @@ fn channel<'a>(
     output: &SendQueue,
     cx: &'a mut Context<'_>,
 ) -> Channel<'a> {
-    Channel {
+    channel_and_inflater(link, token, output, cx).0
+}
+
+/// The same, with what the session's messages are inflated with.
+fn channel_and_inflater<'a>(
+    link: &'a mut channel::Link,
+    token: Token,
+    output: &SendQueue,
+    cx: &'a mut Context<'_>,
+) -> (Channel<'a>, &'a mut Inflater) {
+    let channel = Channel {
         token,
         link,
         out: cx.out,
         out_start: cx.out_start,
         queued_bytes: output.pending_bytes(),
+        deflater: &mut cx.codec.deflater,
         shared: cx.shared,
         now: cx.now,
-    }
+    };
+    (channel, &mut cx.codec.inflater)
 }

@@ -7,7 +7,10 @@ use ::http::{Method, StatusCode, Version};
 use super::{Answer, AnySession, Context};
 use crate::{
     config::HIGH_WATER_BYTES,
-    http::{Body, HeadOptions, HeadScanner, HeaderSlots, Request, RequestError, Response, Source},
+    http::{
+        Body, DeflateParams, HeadOptions, HeadScanner, HeaderSlots, Request, RequestError,
+        Response, Source,
+    },
     ws::Input,
 };
 
@@ -42,13 +45,13 @@ pub(super) enum Opened {
     /// A promised body could not be delivered: only a reset tells the peer (RFC 9112 section 8).
     Broken,
     /// It is a WebSocket now. The bytes were received after the handshake.
-    Upgraded(Box<dyn AnySession>, Vec<u8>),
+    Upgraded(Box<dyn AnySession>, Option<DeflateParams>, Vec<u8>),
 }
 
 /// What a request leads to.
 enum Handled {
     Response(Response, After),
-    Upgraded(Box<dyn AnySession>),
+    Upgraded(Box<dyn AnySession>, Option<DeflateParams>),
 }
 
 /// How a response is sent.
@@ -105,8 +108,8 @@ impl Opening {
             };
             match handled {
                 Handled::Response(response, after) => self.respond(response, &after, cx),
-                Handled::Upgraded(session) => {
-                    return Opened::Upgraded(session, std::mem::take(&mut self.head));
+                Handled::Upgraded(session, deflate) => {
+                    return Opened::Upgraded(session, deflate, std::mem::take(&mut self.head));
                 }
             }
         }
@@ -201,9 +204,10 @@ fn handle(request: Request<'_>, peer: Option<SocketAddr>, cx: &mut Context<'_>) 
         keep_alive: request.keep_alive() && !request.framing().has_body() && !request.is_upgrade(),
         http10: request.version() < Version::HTTP_11,
     };
-    match cx.shared.application.answer(request, peer, cx.out) {
+    let compression = cx.shared.config.compression.as_ref();
+    match cx.shared.application.answer(request, peer, compression, cx.out) {
         Answer::Respond(response) => Handled::Response(response, after),
-        Answer::Upgraded(session) => Handled::Upgraded(session),
+        Answer::Upgraded(session, deflate) => Handled::Upgraded(session, deflate),
     }
 }
 

@@ -7,12 +7,13 @@ use ::http::HeaderMap;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{
+    deflate::DeflateParams,
     error::RequestError,
     extensions::Extensions,
     head::{Head, HeadScanner, Limits},
     headers::{HeaderSlots, Headers, MAX_HEADERS},
     protocols::is_owned_by_handshake,
-    response::{write_header, write_parts},
+    response::{write_extensions, write_header, write_parts},
     syntax::is_token,
     target::is_host,
 };
@@ -31,8 +32,8 @@ pub struct ClientRequest<'a> {
     pub key: [u8; 16],
     /// The subprotocols to offer, in order of preference.
     pub protocols: &'a [&'a str],
-    /// The extensions to offer, as the value of Sec-WebSocket-Extensions.
-    pub extensions: Option<&'a str>,
+    /// The offer of permessage-deflate.
+    pub deflate: Option<DeflateParams>,
     /// Further headers, such as Origin or a cookie; none of the handshake's own.
     pub headers: &'a HeaderMap,
 }
@@ -42,7 +43,7 @@ pub struct ClientRequest<'a> {
 pub struct ClientHandshake {
     accept_key: String,
     protocols: Vec<Box<str>>,
-    extensions: Vec<Box<str>>,
+    deflate: Option<DeflateParams>,
     scanner: HeadScanner,
     /// The bytes of the interim responses that were skipped.
     skipped: usize,
@@ -55,17 +56,14 @@ pub struct Established {
     pub consumed: usize,
     /// The subprotocol, one of those offered.
     pub protocol: Option<String>,
-    /// The extensions, as the values of Sec-WebSocket-Extensions; each was offered, but its
-    /// parameters are for the extension to judge.
-    pub extensions: Option<String>,
+    /// permessage-deflate, within what was offered.
+    pub deflate: Option<DeflateParams>,
 }
 
 impl ClientHandshake {
     /// Appends the request to `out`. An error leaves `out` alone.
     pub fn start(request: &ClientRequest<'_>, out: &mut Vec<u8>) -> Result<Self, HandshakeError> {
         check_request(request)?;
-        let extensions = Extensions::names(request.extensions.unwrap_or_default())
-            .map_err(|_| HandshakeError::InvalidOffer)?;
         let key = encode_key(request.key);
         write_parts(out, &["GET ", request.target, " HTTP/1.1\r\nHost: ", request.host]);
         write_parts(out, &["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]);
@@ -74,15 +72,15 @@ impl ClientHandshake {
             let protocols = request.protocols.join(", ");
             write_parts(out, &["Sec-WebSocket-Protocol: ", &protocols, "\r\n"]);
         }
-        if let Some(extensions) = request.extensions {
-            write_parts(out, &["Sec-WebSocket-Extensions: ", extensions, "\r\n"]);
+        if let Some(deflate) = request.deflate {
+            write_extensions(out, &deflate);
         }
         request.headers.iter().for_each(|(name, value)| write_header(out, name, value));
         out.extend_from_slice(b"\r\n");
         Ok(Self {
             accept_key: derive_accept_key(key.as_bytes()),
             protocols: request.protocols.iter().map(|&name| name.into()).collect(),
-            extensions: extensions.into_iter().map(Into::into).collect(),
+            deflate: request.deflate,
             scanner: HeadScanner::default(),
             skipped: 0,
         })
@@ -127,19 +125,22 @@ impl ClientHandshake {
             Ok(Some(accept)) if accept == self.accept_key.as_bytes() => {}
             Ok(_) | Err(_) => return Err(HandshakeError::WrongAccept),
         }
-        let extensions = self.agreed_extensions(headers)?;
+        let deflate = self.agreed_extensions(headers)?;
         let protocol = self.agreed_protocol(&headers)?;
-        Ok(Established { consumed, protocol, extensions })
+        Ok(Established { consumed, protocol, deflate })
     }
 
-    /// (5): no extension that was not offered.
-    fn agreed_extensions(&self, headers: Headers<'_>) -> Result<Option<String>, HandshakeError> {
-        let agreed = Extensions::validate(headers).map_err(|_| HandshakeError::Extensions)?;
-        let is_offered = |name: &str| self.extensions.iter().any(|offered| **offered == *name);
-        if !agreed.iter().all(|extension| is_offered(extension.name())) {
-            return Err(HandshakeError::Extensions);
-        }
-        Ok(agreed.text())
+    /// (5): no extension that was not offered, and none with other parameters.
+    fn agreed_extensions(
+        &self,
+        headers: Headers<'_>,
+    ) -> Result<Option<DeflateParams>, HandshakeError> {
+        let answer = Extensions::validate(headers).map_err(|_| HandshakeError::Extensions)?;
+        let Some(offer) = self.deflate else {
+            let is_silent = answer.iter().next().is_none();
+            return if is_silent { Ok(None) } else { Err(HandshakeError::Extensions) };
+        };
+        offer.agreed(&answer).map_err(|_| HandshakeError::Extensions)
     }
 
     /// (6): no subprotocol that was not offered.
@@ -209,7 +210,7 @@ pub enum HandshakeError {
     InvalidHost,
     /// The caller's target does not start with `/` or has a forbidden byte.
     InvalidTarget,
-    /// A subprotocol or extension the caller offers is malformed.
+    /// A subprotocol the caller offers is malformed.
     InvalidOffer,
     /// A header the caller adds is one the handshake writes itself.
     ReservedHeader,
@@ -225,7 +226,7 @@ pub enum HandshakeError {
     Connection,
     /// (4): Sec-WebSocket-Accept does not prove that the server saw the key.
     WrongAccept,
-    /// (5): the server uses an extension that was not offered.
+    /// (5): the server uses an extension that was not offered, or not as it was offered.
     Extensions,
     /// (6): the server chose a subprotocol that was not offered.
     Protocol,
@@ -247,7 +248,7 @@ impl fmt::Display for HandshakeError {
         f.write_str(match self {
             Self::InvalidHost => "the host is not a host name with an optional port",
             Self::InvalidTarget => "the target is not a path with an optional query",
-            Self::InvalidOffer => "an offered subprotocol or extension is malformed",
+            Self::InvalidOffer => "an offered subprotocol is malformed",
             Self::ReservedHeader => "the handshake writes this header itself",
             Self::MalformedResponse => "the response is not HTTP/1.1",
             Self::HeadTooLarge => "the response head is too large",
@@ -257,7 +258,9 @@ impl fmt::Display for HandshakeError {
             Self::Upgrade => "the response does not upgrade to websocket",
             Self::Connection => "the response does not name upgrade in Connection",
             Self::WrongAccept => "Sec-WebSocket-Accept does not fit the key",
-            Self::Extensions => "the server uses an extension that was not offered",
+            Self::Extensions => {
+                "the server uses an extension that was not offered, or not as it was offered"
+            }
             Self::Protocol => "the server chose a subprotocol that was not offered",
         })
     }

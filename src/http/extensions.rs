@@ -38,23 +38,6 @@ impl<'a> Extensions<'a> {
         Ok(Self { headers })
     }
 
-    /// The names in one value of the header.
-    pub(super) fn names(value: &str) -> Result<Vec<&str>, InvalidExtensions> {
-        let mut cursor = Cursor { rest: value.as_bytes() };
-        let mut names = Vec::new();
-        while let Some(extension) = cursor.next_extension()? {
-            names.push(extension.name);
-        }
-        Ok(names)
-    }
-
-    /// The whole list as it was sent, its lines joined; `None` if it is empty.
-    pub(super) fn text(&self) -> Option<String> {
-        let lines: Vec<_> =
-            self.headers.all(NAME).filter_map(|line| str::from_utf8(line).ok()).collect();
-        (!lines.is_empty()).then(|| lines.join(", "))
-    }
-
     /// The extensions offered.
     pub fn iter(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
         self.headers.all(NAME).flat_map(|line| {

@@ -6,6 +6,7 @@
 //! all of it; this module calls nobody.
 
 mod client;
+mod deflate;
 mod error;
 mod extensions;
 mod files;
@@ -22,6 +23,7 @@ mod target;
 mod upgrade;
 
 pub use client::{ClientHandshake, ClientRequest, Established, HandshakeError};
+pub use deflate::{DeflateParams, DeflatePolicy};
 pub use error::{InvalidHeader, RequestError};
 pub use extensions::{Extension, Extensions};
 pub use files::{

@@ -72,12 +72,12 @@ impl<'a> Protocols<'a> {
     /// Accepts without a subprotocol. A client that offered some may then close the connection.
     #[must_use]
     pub fn none(self) -> Accept {
-        Accept { protocol: None, headers: HeaderMap::new() }
+        Accept::new(None)
     }
 
     fn find(&self, names: &[&str]) -> Option<Accept> {
         let chosen = names.iter().find(|name| self.contains(name))?;
-        Some(Accept { protocol: Some((*chosen).into()), headers: HeaderMap::new() })
+        Some(Accept::new(Some((*chosen).into())))
     }
 }
 
@@ -96,9 +96,14 @@ fn has_duplicates(offered: &[&str]) -> bool {
 pub struct Accept {
     protocol: Option<Box<str>>,
     headers: HeaderMap,
+    is_compressible: bool,
 }
 
 impl Accept {
+    fn new(protocol: Option<Box<str>>) -> Self {
+        Self { protocol, headers: HeaderMap::new(), is_compressible: true }
+    }
+
     /// The subprotocol chosen, one of those offered.
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
@@ -119,6 +124,19 @@ impl Accept {
         }
         self.headers.append(name, value);
         Ok(self)
+    }
+
+    /// Declines compression for this connection: for messages that are compressed already, or
+    /// that hold both a secret and what an attacker chose (RFC 7692 section 8).
+    #[must_use]
+    pub fn uncompressed(self) -> Self {
+        Self { is_compressible: false, ..self }
+    }
+
+    /// Whether messages may be compressed.
+    #[must_use]
+    pub fn is_compressible(&self) -> bool {
+        self.is_compressible
     }
 
     /// Accepts with the session that will serve the connection.

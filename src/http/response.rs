@@ -10,6 +10,7 @@ use ::http::{
 };
 
 use super::{
+    deflate::DeflateParams,
     error::{InvalidHeader, RequestError},
     methods::Methods,
 };
@@ -241,6 +242,7 @@ pub fn write_switching_protocols(
     out: &mut Vec<u8>,
     accept_key: &str,
     protocol: Option<&str>,
+    deflate: Option<&DeflateParams>,
     extra: &HeaderMap,
 ) {
     const START: &str = "HTTP/1.1 101 Switching Protocols\r\n\
@@ -249,8 +251,16 @@ pub fn write_switching_protocols(
     if let Some(protocol) = protocol {
         write_parts(out, &["Sec-WebSocket-Protocol: ", protocol, "\r\n"]);
     }
+    if let Some(deflate) = deflate {
+        write_extensions(out, deflate);
+    }
     extra.iter().for_each(|(name, value)| write_header(out, name, value));
     out.extend_from_slice(b"\r\n");
+}
+
+/// The only extension that there is.
+pub(super) fn write_extensions(out: &mut Vec<u8>, deflate: &DeflateParams) {
+    write_parts(out, &["Sec-WebSocket-Extensions: ", &deflate.to_string(), "\r\n"]);
 }
 
 /// Checks the syntax of a header given as strings.

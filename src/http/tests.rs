@@ -61,7 +61,7 @@ fn exercise(request: &Request<'_>, router: &Router<()>) {
         assert!(count <= request.headers().iter().map(|(_, value)| value.len()).sum());
         let mut out = Vec::new();
         let chosen = upgrade.protocols().choose_any(&["echo", "chat"]);
-        chosen.iter().for_each(|accept| upgrade.write_accept(accept, &mut out));
+        chosen.iter().for_each(|accept| upgrade.write_accept(accept, None, &mut out));
         let lines = out.split(|byte| *byte == b'\n').count();
         assert!(matches!(lines, 1 | 6 | 7), "an answer holds no line of the client's");
     }
@@ -107,7 +107,7 @@ fn no_response_makes_the_client_panic() {
         target: "/",
         key: *b"the sample nonce",
         protocols: &["chat"],
-        extensions: None,
+        deflate: None,
         headers: &headers,
     };
     let start = ClientHandshake::start(&request, &mut Vec::new()).expect("a valid request");

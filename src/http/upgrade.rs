@@ -11,6 +11,7 @@ use ::http::{
 use tungstenite::handshake::derive_accept_key;
 
 use super::{
+    deflate::DeflateParams,
     extensions::Extensions,
     headers::Headers,
     protocols::{Accept, Protocols},
@@ -58,9 +59,16 @@ impl<'a> Upgrade<'a> {
         self.extensions
     }
 
-    /// Appends the 101 that accepts this handshake.
-    pub fn write_accept(&self, accept: &Accept, out: &mut Vec<u8>) {
-        write_switching_protocols(out, &self.accept_key, accept.protocol(), accept.headers());
+    /// Appends the 101 that accepts this handshake, with permessage-deflate if that was
+    /// [negotiated](DeflateParams::negotiate).
+    pub fn write_accept(
+        &self,
+        accept: &Accept,
+        deflate: Option<&DeflateParams>,
+        out: &mut Vec<u8>,
+    ) {
+        let (protocol, headers) = (accept.protocol(), accept.headers());
+        write_switching_protocols(out, &self.accept_key, protocol, deflate, headers);
     }
 }
 

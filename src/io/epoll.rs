@@ -129,6 +129,11 @@ impl Epoll {
         })
     }
 
+    /// Lets one receive bring at most this many bytes, at least one, in place of 64 KiB.
+    pub fn receive_bytes(self, bytes: usize) -> Self {
+        Self { buffer: vec![0; bytes.max(1)].into_boxed_slice(), ..self }
+    }
+
     fn socket(&mut self, token: Token) -> Option<&mut Socket> {
         let socket = self.sockets.get_mut(token.index as usize)?.as_mut()?;
         (socket.generation == token.generation).then_some(socket)

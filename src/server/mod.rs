@@ -208,7 +208,7 @@ impl Plan {
         {
             tracing::warn!(%error, processor, "a worker is not pinned");
         }
-        let driver = Epoll::new()?;
+        let driver = Epoll::new()?.receive_bytes(self.config.receive_bytes);
         let inbox = Arc::new(Inbox::new(driver.waker()));
         let mut worker = Worker::with_others(
             driver,

@@ -13,7 +13,9 @@ use std::{
 use super::deadlines::Deadlines;
 use crate::{
     Config,
-    conn::{Application, Command, Connection, Connections, Context, Inbox, Shared, Step, Tick},
+    conn::{
+        Application, Codec, Command, Connection, Connections, Context, Inbox, Shared, Step, Tick,
+    },
     io::{Completion, Driver, SendBatch, Token},
     session::Routes,
 };
@@ -32,6 +34,7 @@ pub struct Worker<D> {
     open: Arc<AtomicUsize>,
     deadlines: Deadlines,
     batch: SendBatch,
+    codec: Codec,
     /// Sends of this pass whose completion has consequences.
     completed: Vec<(Token, io::Result<()>)>,
     due: Vec<u32>,
@@ -53,6 +56,7 @@ macro_rules! context {
             date: &$worker.date.text,
             out_start: $worker.batch.bytes.len(),
             out: &mut $worker.batch.bytes,
+            codec: &mut $worker.codec,
             shared: &$worker.shared,
         }
     };
@@ -91,6 +95,7 @@ impl<D: Driver> Worker<D> {
         let now = Tick::at(driver.now());
         Ok(Self {
             driver,
+            codec: Codec::new(&config),
             shared: Shared { config, application, inbox },
             connections: Connections::default(),
             open,

@@ -6,9 +6,11 @@ use ::http::{Method, StatusCode};
 
 use super::{Session, SessionCell, StaticFiles};
 use crate::{
+    config::Compression,
     conn::{Answer, AnySession, Application},
     http::{
-        self, Accept, Accepted, Lookup, PatternError, Protocols, Refusal, Response, Router, Upgrade,
+        self, Accept, Accepted, DeflateParams, Lookup, PatternError, Protocols, Refusal, Response,
+        Router, Upgrade,
     },
 };
 
@@ -146,6 +148,7 @@ impl Application for Routes {
         &'a self,
         mut head: http::Request<'a>,
         peer: Option<SocketAddr>,
+        compression: Option<&Compression>,
         out: &mut Vec<u8>,
     ) -> Answer {
         let path = head.path();
@@ -163,7 +166,7 @@ impl Application for Routes {
                 let request = Request { head, peer };
                 match value {
                     Route::Handler(handler) => Answer::Respond(handler.respond(&request)),
-                    Route::WebSocket(producer) => upgrade(&request, producer, out),
+                    Route::WebSocket(producer) => upgrade(&request, producer, compression, out),
                 }
             }
         }
@@ -171,15 +174,24 @@ impl Application for Routes {
 }
 
 /// Makes the opening handshake (RFC 6455 section 4.2), as far as the producer agrees.
-fn upgrade(request: &Request<'_>, producer: &Producer, out: &mut Vec<u8>) -> Answer {
+fn upgrade(
+    request: &Request<'_>,
+    producer: &Producer,
+    compression: Option<&Compression>,
+    out: &mut Vec<u8>,
+) -> Answer {
     let upgrade = match Upgrade::validate(request) {
         Ok(upgrade) => upgrade,
         Err(error) => return Answer::Respond(error.response()),
     };
     match producer(request, upgrade.protocols()) {
         Ok((accept, session)) => {
-            upgrade.write_accept(&accept, out);
-            Answer::Upgraded(session)
+            let compression = compression.filter(|_| accept.is_compressible());
+            let deflate = compression.and_then(|compression| {
+                DeflateParams::negotiate(&upgrade.extensions(), &compression.policy())
+            });
+            upgrade.write_accept(&accept, deflate.as_ref(), out);
+            Answer::Upgraded(session, deflate)
         }
         Err(refusal) => Answer::Respond(refusal.into_response()),
     }

@@ -35,6 +35,8 @@ pub enum ProtocolError {
     ExpectedContinuation,
     /// Text that is not UTF-8 (section 8.1).
     InvalidUtf8,
+    /// A compressed message that is not DEFLATE, or ends within a block (RFC 7692 section 7.2.2).
+    InvalidDeflate,
     /// A Close frame with a payload of one byte (section 5.5.1).
     TruncatedCloseCode,
     /// A close code that must not be sent, or is not registered (section 7.4).
@@ -53,7 +55,9 @@ impl ProtocolError {
     /// The code with which the connection is failed (section 7.4.1). The only such mapping.
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 | Self::InvalidCloseReason => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::InvalidDeflate | Self::InvalidCloseReason => {
+                CloseCode::INVALID_PAYLOAD
+            }
             Self::FrameTooLarge | Self::MessageTooLarge | Self::TooManyFragments => {
                 CloseCode::MESSAGE_TOO_BIG
             }
@@ -87,6 +91,7 @@ impl fmt::Display for ProtocolError {
             Self::UnexpectedContinuation => f.write_str("continuation without a message"),
             Self::ExpectedContinuation => f.write_str("new message within a message"),
             Self::InvalidUtf8 => f.write_str("text is not UTF-8"),
+            Self::InvalidDeflate => f.write_str("compressed message is not DEFLATE"),
             Self::TruncatedCloseCode => f.write_str("close code is truncated"),
             Self::InvalidCloseCode(code) => write!(f, "invalid close code {code}"),
             Self::InvalidCloseReason => f.write_str("close reason is not UTF-8"),

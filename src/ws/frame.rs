@@ -1,6 +1,6 @@
 //! The frame header (RFC 6455 section 5.2): its fields, its parser and its encoder.
 
-use super::{ProtocolError, Role};
+use super::{ProtocolError, Role, Rules};
 
 /// The longest frame header: two bytes, a 64-bit length and a masking key.
 pub const HEADER_BYTES_MAX: usize = 14;
@@ -50,6 +50,8 @@ impl OpCode {
 pub struct FrameHeader {
     /// FIN: the last frame of its message.
     pub is_final: bool,
+    /// RSV1: the message that begins with this frame is compressed (RFC 7692 section 6).
+    pub is_compressed: bool,
     /// What the frame is.
     pub opcode: OpCode,
     /// The masking key, if the payload is masked.
@@ -64,14 +66,14 @@ impl FrameHeader {
     ///
     /// # Errors
     ///
-    /// Every rule of section 5.2 that the header alone can violate. `receiver` is the end that
-    /// reads: a server demands the mask, a client refuses it.
-    pub fn parse(input: &[u8], receiver: Role) -> Result<Option<(Self, usize)>, ProtocolError> {
+    /// Every rule of section 5.2 that the header alone can violate: a server demands the mask, a
+    /// client refuses it; RSV1 is refused unless permessage-deflate was agreed.
+    pub fn parse(input: &[u8], rules: &Rules) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some((&first, rest)) = input.split_first() else { return Ok(None) };
-        let (is_final, opcode) = Self::parse_first_byte(first)?;
+        let (is_final, is_compressed, opcode) = Self::parse_first_byte(first, rules)?;
         let Some((&second, rest)) = rest.split_first() else { return Ok(None) };
         let is_masked = second & 0x80 != 0;
-        match (receiver, is_masked) {
+        match (rules.role, is_masked) {
             (Role::Server, false) => return Err(ProtocolError::UnmaskedFrame),
             (Role::Client, true) => return Err(ProtocolError::MaskedFrame),
             _ => {}
@@ -89,21 +91,27 @@ impl FrameHeader {
         } else {
             (None, rest)
         };
-        let header = Self { is_final, opcode, mask, payload_bytes };
+        let header = Self { is_final, is_compressed, opcode, mask, payload_bytes };
         Ok(Some((header, input.len() - rest.len())))
     }
 
-    fn parse_first_byte(byte: u8) -> Result<(bool, OpCode), ProtocolError> {
-        if byte & 0x70 != 0 {
+    /// FIN, RSV1 and the opcode.
+    fn parse_first_byte(byte: u8, rules: &Rules) -> Result<(bool, bool, OpCode), ProtocolError> {
+        let is_compressed = byte & 0x40 != 0;
+        if byte & 0x30 != 0 || (is_compressed && rules.compression.is_none()) {
             return Err(ProtocolError::ReservedBits);
         }
         let opcode =
             OpCode::from_bits(byte & 0x0f).ok_or(ProtocolError::ReservedOpCode(byte & 0x0f))?;
+        // RFC 7692 section 6: only the first frame of a message says that it is compressed.
+        if is_compressed && !matches!(opcode, OpCode::Text | OpCode::Binary) {
+            return Err(ProtocolError::ReservedBits);
+        }
         let is_final = byte & 0x80 != 0;
         if opcode.is_control() && !is_final {
             return Err(ProtocolError::FragmentedControlFrame);
         }
-        Ok((is_final, opcode))
+        Ok((is_final, is_compressed, opcode))
     }
 
     /// The extended length: 16 bits after 126, 64 bits after 127, and never a longer form than
@@ -137,7 +145,8 @@ impl FrameHeader {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let fin = if self.is_final { 0x80 } else { 0 };
         let masked = if self.mask.is_some() { 0x80 } else { 0 };
-        let first = fin | self.opcode as u8;
+        let rsv1 = if self.is_compressed { 0x40 } else { 0 };
+        let first = fin | rsv1 | self.opcode as u8;
         match self.payload_bytes {
             0..=125 => out.extend_from_slice(&[first, masked | self.payload_bytes as u8]),
             126..=0xffff => {
@@ -158,11 +167,15 @@ impl FrameHeader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ws::{Context, Limits};
 
     const KEY: [u8; 4] = [1, 2, 3, 4];
 
+    const SERVER: Rules = Rules::new(Role::Server, Limits::DEFAULT);
+    const CLIENT: Rules = Rules::new(Role::Client, Limits::DEFAULT);
+
     fn header(opcode: OpCode, payload_bytes: u64) -> FrameHeader {
-        FrameHeader { is_final: true, opcode, mask: Some(KEY), payload_bytes }
+        FrameHeader { is_final: true, is_compressed: false, opcode, mask: Some(KEY), payload_bytes }
     }
 
     #[test]
@@ -170,9 +183,10 @@ mod tests {
         let lengths = [0, 1, 125, 126, 127, 0xffff, 0x1_0000, u64::from(u32::MAX), u64::MAX >> 1];
         for length in lengths {
             for is_final in [false, true] {
-                for (mask, receiver) in [(Some(KEY), Role::Server), (None, Role::Client)] {
+                for (mask, rules) in [(Some(KEY), SERVER), (None, CLIENT)] {
                     let header = FrameHeader {
                         is_final,
+                        is_compressed: false,
                         opcode: OpCode::Binary,
                         mask,
                         payload_bytes: length,
@@ -180,9 +194,9 @@ mod tests {
                     let mut bytes = Vec::new();
                     header.encode(&mut bytes);
                     let size = bytes.len();
-                    assert_eq!(FrameHeader::parse(&bytes, receiver), Ok(Some((header, size))));
+                    assert_eq!(FrameHeader::parse(&bytes, &rules), Ok(Some((header, size))));
                     for cut in 0..size {
-                        assert_eq!(FrameHeader::parse(&bytes[..cut], receiver), Ok(None));
+                        assert_eq!(FrameHeader::parse(&bytes[..cut], &rules), Ok(None));
                     }
                 }
             }
@@ -192,17 +206,14 @@ mod tests {
     #[test]
     fn lengths_that_are_not_minimal_are_refused() {
         for bytes in [&[0x82, 0xfe, 0, 125][..], &[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]] {
-            assert_eq!(
-                FrameHeader::parse(bytes, Role::Server),
-                Err(ProtocolError::NonMinimalLength)
-            );
+            assert_eq!(FrameHeader::parse(bytes, &SERVER), Err(ProtocolError::NonMinimalLength));
         }
     }
 
     #[test]
     fn the_top_bit_of_a_64_bit_length_is_refused_at_once() {
         assert_eq!(
-            FrameHeader::parse(&[0x82, 0xff, 0x80], Role::Server),
+            FrameHeader::parse(&[0x82, 0xff, 0x80], &SERVER),
             Err(ProtocolError::LengthOverflow)
         );
     }
@@ -211,40 +222,46 @@ mod tests {
     fn each_reserved_bit_and_each_reserved_opcode_is_refused_with_the_first_byte() {
         for bit in [0x40, 0x20, 0x10] {
             assert_eq!(
-                FrameHeader::parse(&[0x81 | bit], Role::Server),
+                FrameHeader::parse(&[0x81 | bit], &SERVER),
                 Err(ProtocolError::ReservedBits)
             );
         }
         for opcode in (3..=7).chain(11..=15) {
             assert_eq!(
-                FrameHeader::parse(&[0x80 | opcode], Role::Server),
+                FrameHeader::parse(&[0x80 | opcode], &SERVER),
                 Err(ProtocolError::ReservedOpCode(opcode))
             );
         }
     }
 
     #[test]
+    fn rsv1_marks_the_first_frame_of_a_message_where_compression_was_agreed() {
+        let rules = Rules { compression: Some(Context::Fresh), ..SERVER };
+        let parse = |byte| FrameHeader::parse(&[byte, 0x80, 1, 2, 3, 4], &rules);
+        for opcode in [0x1, 0x2] {
+            for fin in [0, 0x80] {
+                assert!(parse(fin | 0x40 | opcode).unwrap().unwrap().0.is_compressed);
+                assert!(!parse(fin | opcode).unwrap().unwrap().0.is_compressed);
+            }
+        }
+        for first in [0x40, 0xc0, 0xc8, 0xc9, 0xca, 0xe1, 0xd1, 0xa1, 0x91] {
+            assert_eq!(parse(first), Err(ProtocolError::ReservedBits), "{first:x}");
+        }
+    }
+
+    #[test]
     fn the_mask_bit_must_fit_the_role() {
-        assert_eq!(
-            FrameHeader::parse(&[0x81, 0x01], Role::Server),
-            Err(ProtocolError::UnmaskedFrame)
-        );
-        assert_eq!(
-            FrameHeader::parse(&[0x81, 0x81], Role::Client),
-            Err(ProtocolError::MaskedFrame)
-        );
+        assert_eq!(FrameHeader::parse(&[0x81, 0x01], &SERVER), Err(ProtocolError::UnmaskedFrame));
+        assert_eq!(FrameHeader::parse(&[0x81, 0x81], &CLIENT), Err(ProtocolError::MaskedFrame));
     }
 
     #[test]
     fn control_frames_are_short_and_whole() {
         let mut bytes = Vec::new();
         header(OpCode::Ping, 126).encode(&mut bytes);
+        assert_eq!(FrameHeader::parse(&bytes, &SERVER), Err(ProtocolError::ControlFrameTooLong));
         assert_eq!(
-            FrameHeader::parse(&bytes, Role::Server),
-            Err(ProtocolError::ControlFrameTooLong)
-        );
-        assert_eq!(
-            FrameHeader::parse(&[0x09], Role::Server),
+            FrameHeader::parse(&[0x09], &SERVER),
             Err(ProtocolError::FragmentedControlFrame)
         );
     }

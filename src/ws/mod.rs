@@ -2,11 +2,14 @@
 //!
 //! [`Receiver`] turns bytes, however they were split, into [`Event`]s; [`Sender`] appends frames
 //! to a buffer. Both serve both ends of a connection: [`Role`] says which one. Nothing here knows
-//! a socket, a clock or a random number; what a rule needs from outside is an argument.
+//! a socket, a clock or a random number; what a rule needs from outside is an argument. So is what
+//! many connections share: the [`Inflater`] and the [`Deflater`] of compressed messages.
 
 mod close;
+mod deflate;
 mod error;
 mod frame;
+mod inflate;
 mod mask;
 mod partial;
 mod receiver;
@@ -14,8 +17,10 @@ mod sender;
 mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
+pub use deflate::{Context, Deflater, Deflation};
 pub use error::{Misuse, ProtocolError};
 pub use frame::{CONTROL_PAYLOAD_MAX, FrameHeader, HEADER_BYTES_MAX, OpCode};
+pub use inflate::Inflater;
 pub use mask::apply_mask;
 pub use receiver::{Event, Input, Limits, ReadMode, Receiver, Rules};
 pub use sender::Sender;
@@ -48,3 +53,6 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,13 +5,22 @@
 //! whose frames are arriving (`message`). Payload that has arrived waits in `bytes`, in order and
 //! unmasked; `frames` says where frames end. Since control frames never enter, the payload of a
 //! fragmented message is contiguous and is lent out in one piece.
+//!
+//! The payload of a compressed message is inflated when it is delivered, all at once; only if it
+//! is long and a reader waits for it, as it arrives.
 
 use std::collections::VecDeque;
 
 use super::{
-    FrameHeader, Kind, OpCode, ProtocolError, ReadMode, Rules, Utf8Stream, apply_mask,
+    Context, FrameHeader, Inflater, Kind, OpCode, ProtocolError, ReadMode, Rules, Utf8Stream,
+    apply_mask,
+    inflate::Inflation,
     receiver::{Event, Found, Input, event, unmask},
 };
+
+/// How much of a compressed message waits for the rest of it before inflating begins. Until then,
+/// what a peer has sent costs no decompressor.
+const COMPRESSED_BYTES: usize = 16 << 10;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -33,6 +42,8 @@ pub(super) struct Partial {
     head_lent: bool,
     /// Whether the frame in front continues a message of which frames were delivered.
     is_mid_message: bool,
+    /// Of compressed messages: the part that was inflated, and what later ones may refer to.
+    inflation: Option<Box<Inflation>>,
 }
 
 #[derive(Debug)]
@@ -47,6 +58,7 @@ struct OpenFrame {
 #[derive(Debug)]
 struct OpenMessage {
     kind: Kind,
+    is_compressed: bool,
     utf8: Utf8Stream,
     /// Payload announced and not yet delivered, in bytes.
     waiting_bytes: usize,
@@ -59,6 +71,8 @@ struct OpenMessage {
 struct Frame {
     opcode: OpCode,
     is_final: bool,
+    /// What its message carries, if that is compressed.
+    compressed: Option<Kind>,
     payload_bytes: usize,
 }
 
@@ -76,6 +90,7 @@ impl Partial {
         input: &mut Input<'_>,
         wanted: Option<ReadMode>,
         rules: &Rules,
+        inflater: &mut Inflater,
     ) -> Result<Option<Found>, ProtocolError> {
         self.release_lent();
         loop {
@@ -83,7 +98,7 @@ impl Partial {
                 return Ok(Some(Found::Backlog(delivery)));
             }
             if self.open.is_some() && (self.open_is_complete() || !input.is_empty()) {
-                self.take_payload(input)?;
+                self.take_payload(input, wanted, rules, inflater)?;
             } else if !self.head.is_empty() && !input.is_empty() {
                 if let Some(found) = self.take_head(input, wanted, rules)? {
                     return Ok(Some(found));
@@ -95,21 +110,36 @@ impl Partial {
     }
 
     /// The event that [`resume`](Self::resume) found here.
-    pub(super) fn event(
-        &mut self,
+    pub(super) fn event<'e>(
+        &'e mut self,
         found: &Found,
         wanted: Option<ReadMode>,
-    ) -> Result<Event<'_>, ProtocolError> {
+        rules: &Rules,
+        inflater: &'e mut Inflater,
+    ) -> Result<Event<'e>, ProtocolError> {
         match found {
             Found::Backlog(Delivery { frame }) => {
                 self.lent = frame.payload_bytes;
                 let payload = &self.bytes[..self.lent];
+                let Frame { opcode, is_final, compressed, .. } = *frame;
+                let payload = match (compressed, rules.compression) {
+                    (Some(kind), Some(context)) => {
+                        let inflation = self.inflation.get_or_insert_default();
+                        let limit = rules.limits.message_bytes;
+                        let part =
+                            inflater.inflate(inflation, payload, is_final, context, limit)?;
+                        if wanted == Some(ReadMode::Frame) && kind == Kind::Text {
+                            inflation.check_text(part, is_final)?;
+                        }
+                        part
+                    }
+                    _ => payload,
+                };
                 if wanted == Some(ReadMode::Frame) {
-                    // The text was validated as it arrived.
-                    let Frame { opcode, is_final, .. } = *frame;
+                    // The text was validated as it arrived, or was inflated.
                     return Ok(Event::Frame { opcode, is_final, payload });
                 }
-                event(frame.opcode, frame.is_final, payload, wanted)
+                event(opcode, is_final, payload, wanted)
             }
             Found::Head { header, header_bytes } | Found::Input { header, header_bytes } => {
                 self.head_lent = true;
@@ -117,6 +147,11 @@ impl Partial {
                 event(header.opcode, header.is_final, payload, wanted)
             }
         }
+    }
+
+    /// What is kept of compressed messages.
+    pub(super) fn inflation(&mut self) -> &mut Inflation {
+        self.inflation.get_or_insert_default()
     }
 
     /// Keeps the next `bytes` bytes as the start of a frame.
@@ -137,7 +172,9 @@ impl Partial {
         }
         let payload_bytes = header.payload_bytes as usize;
         let message = match (Kind::try_from(header.opcode), &mut self.message) {
-            (Ok(kind), message @ None) => message.insert(OpenMessage::new(kind)),
+            (Ok(kind), message @ None) => {
+                message.insert(OpenMessage::new(kind, header.is_compressed))
+            }
             (Ok(_), Some(_)) => return Err(ProtocolError::ExpectedContinuation),
             (Err(()), Some(message)) => message,
             (Err(()), None) => return Err(ProtocolError::UnexpectedContinuation),
@@ -157,12 +194,13 @@ impl Partial {
             is_final: header.is_final,
         });
         // A reader of whole messages needs no frame boundaries: the fragment joins the one before.
+        let compressed = message.is_compressed.then_some(message.kind);
         let joins = wanted == Some(ReadMode::Message)
             && header.opcode == OpCode::Continuation
             && !self.frames.is_empty();
         if !joins {
             let opcode = header.opcode;
-            self.frames.push_back(Frame { opcode, is_final: false, payload_bytes: 0 });
+            self.frames.push_back(Frame { opcode, is_final: false, compressed, payload_bytes: 0 });
         }
         Ok(())
     }
@@ -182,7 +220,10 @@ impl Partial {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.open.is_none() && self.message.is_none() && self.lets_pass()
+        self.head.is_empty()
+            && self.open.is_none()
+            && self.lets_pass()
+            && self.inflation.as_ref().is_none_or(|inflation| inflation.is_empty())
     }
 
     /// Takes back what the last event lent.
@@ -234,7 +275,13 @@ impl Partial {
     }
 
     /// Moves payload of the open frame to the backlog, and closes the frame at its end.
-    fn take_payload(&mut self, input: &mut Input<'_>) -> Result<(), ProtocolError> {
+    fn take_payload(
+        &mut self,
+        input: &mut Input<'_>,
+        wanted: Option<ReadMode>,
+        rules: &Rules,
+        inflater: &mut Inflater,
+    ) -> Result<(), ProtocolError> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let payload = input.take(usize::try_from(open.remaining).unwrap_or(usize::MAX));
         if let Some(key) = open.mask {
@@ -242,17 +289,51 @@ impl Partial {
         }
         open.remaining -= payload.len() as u64;
         open.phase = (open.phase + payload.len()) % 4;
+        let remaining = open.remaining;
         if let Some(message) = &mut self.message
             && message.kind == Kind::Text
+            && !message.is_compressed
         {
             message.utf8.push(payload).map_err(|_| ProtocolError::InvalidUtf8)?;
         }
-        grow(&mut self.bytes, payload.len(), open.remaining);
-        self.bytes.extend_from_slice(payload);
-        if let Some(frame) = self.frames.back_mut() {
-            frame.payload_bytes += payload.len();
+        match rules.compression {
+            Some(context) if self.inflates_on_arrival(payload.len(), wanted) => {
+                self.collect(payload, context, rules.limits.message_bytes, inflater)?;
+            }
+            _ => {
+                grow(&mut self.bytes, payload.len(), remaining);
+                self.bytes.extend_from_slice(payload);
+                if let Some(frame) = self.frames.back_mut() {
+                    frame.payload_bytes += payload.len();
+                }
+            }
         }
         if self.open_is_complete() { self.end_frame() } else { Ok(()) }
+    }
+
+    /// Whether the message that arrives is a long compressed one that is waited for.
+    fn inflates_on_arrival(&self, more: usize, wanted: Option<ReadMode>) -> bool {
+        let is_begun = || self.inflation.as_ref().is_some_and(|begun| begun.is_mid_message());
+        wanted == Some(ReadMode::Message)
+            && self.frames.len() == 1
+            && self.frames[0].compressed.is_some()
+            && (self.bytes.len() + more > COMPRESSED_BYTES || is_begun())
+    }
+
+    /// Inflates what has arrived of the only message.
+    fn collect(
+        &mut self,
+        payload: &[u8],
+        context: Context,
+        limit: usize,
+        inflater: &mut Inflater,
+    ) -> Result<(), ProtocolError> {
+        let inflation = self.inflation.get_or_insert_default();
+        if !self.bytes.is_empty() {
+            inflater.collect(inflation, &std::mem::take(&mut self.bytes), context, limit)?;
+            self.frames[0].payload_bytes = 0;
+        }
+        inflater.collect(inflation, payload, context, limit)
     }
 
     fn open_is_complete(&self) -> bool {
@@ -262,6 +343,7 @@ impl Partial {
     fn end_frame(&mut self) -> Result<(), ProtocolError> {
         let is_final = self.open.take().is_some_and(|open| open.is_final);
         if is_final && let Some(message) = self.message.take() {
+            // Nothing was pushed of a compressed message.
             if !message.utf8.is_complete() {
                 return Err(ProtocolError::InvalidUtf8);
             }
@@ -280,10 +362,10 @@ impl Partial {
         wanted: Option<ReadMode>,
         rules: &Rules,
     ) -> Result<Option<Found>, ProtocolError> {
-        let Some((header, header_bytes)) = FrameHeader::parse(&self.head, rules.role)? else {
+        let Some((header, header_bytes)) = FrameHeader::parse(&self.head, rules)? else {
             self.start_head(input, 1);
             // The byte may have completed the header of an empty control frame, or shown an error.
-            return match FrameHeader::parse(&self.head, rules.role)? {
+            return match FrameHeader::parse(&self.head, rules)? {
                 Some((header, bytes)) if header.opcode.is_control() => {
                     Ok(self.whole_control(header, bytes))
                 }
@@ -307,8 +389,9 @@ impl Partial {
 }
 
 impl OpenMessage {
-    fn new(kind: Kind) -> Self {
-        Self { kind, utf8: Utf8Stream::default(), waiting_bytes: 0, waiting_frames: 0 }
+    fn new(kind: Kind, is_compressed: bool) -> Self {
+        let utf8 = Utf8Stream::default();
+        Self { kind, is_compressed, utf8, waiting_bytes: 0, waiting_frames: 0 }
     }
 }
 

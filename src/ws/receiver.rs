@@ -4,9 +4,12 @@
 //! nothing is kept. Whatever cannot be handed over yet (the start of a header, part of a frame,
 //! data that nobody asked for) moves to a [`Partial`], which is freed as soon as it is empty: a
 //! connection that is idle between messages owns eight bytes of this module.
+//!
+//! A compressed message stays compressed until it is read, so what waits is bounded by what came.
 
 use super::{
-    CloseFrame, FrameHeader, Kind, OpCode, ProtocolError, Role, apply_mask,
+    CloseFrame, Context, FrameHeader, Inflater, Kind, OpCode, ProtocolError, Role, apply_mask,
+    inflate::Inflation,
     partial::{Delivery, Partial},
 };
 
@@ -16,27 +19,43 @@ use super::{
 pub struct Limits {
     /// The longest frame.
     pub frame_bytes: usize,
-    /// The longest message; with [`ReadMode::Frame`], the most that may wait to be read.
+    /// The longest message, before and after inflating; with [`ReadMode::Frame`], the most that
+    /// may wait to be read.
     pub message_bytes: usize,
     /// The most frames of one message that may wait to be read.
     pub fragments: u32,
 }
 
-impl Default for Limits {
+impl Limits {
     /// 16 MiB in a frame and in a message, 131,072 fragments: 16 MiB may come in pieces of 128
     /// bytes. Fragments cost time to parse, but no memory of their own.
+    pub const DEFAULT: Self =
+        Self { frame_bytes: 16 << 20, message_bytes: 16 << 20, fragments: 131_072 };
+}
+
+impl Default for Limits {
+    /// [`Limits::DEFAULT`].
     fn default() -> Self {
-        Self { frame_bytes: 16 << 20, message_bytes: 16 << 20, fragments: 131_072 }
+        Self::DEFAULT
     }
 }
 
-/// What a [`Receiver`] enforces; the same for all connections of an endpoint.
+/// What a [`Receiver`] enforces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// The end that receives.
     pub role: Role,
     /// The limits on what arrives.
     pub limits: Limits,
+    /// The context of compressed messages, if permessage-deflate was agreed.
+    pub compression: Option<Context>,
+}
+
+impl Rules {
+    /// Rules without compression.
+    pub const fn new(role: Role, limits: Limits) -> Self {
+        Self { role, limits, compression: None }
+    }
 }
 
 /// In which portions the reader wants data.
@@ -125,7 +144,8 @@ pub struct Receiver {
 impl Receiver {
     /// The next event, or `None` when all input has been taken. `wanted` is what the reader asked
     /// for: without a reader, data is kept ([`backlog_bytes`](Self::backlog_bytes)), while control
-    /// frames behind it are still returned.
+    /// frames behind it are still returned. Compressed messages are inflated with `inflater`,
+    /// which may serve many receivers.
     ///
     /// # Errors
     ///
@@ -136,19 +156,42 @@ impl Receiver {
         input: &'e mut Input<'_>,
         wanted: Option<ReadMode>,
         rules: &Rules,
+        inflater: &'e mut Inflater,
     ) -> Result<Option<Event<'e>>, ProtocolError> {
-        match self.advance(input, wanted, rules)? {
+        match self.advance(input, wanted, rules, inflater)? {
             None => Ok(None),
             Some(Found::Input { header, header_bytes }) => {
                 let frame = input.take(header_bytes + header.payload_bytes as usize);
                 let payload = unmask(&mut frame[header_bytes..], &header);
+                let payload = match rules.compression {
+                    Some(context) if header.is_compressed => {
+                        self.inflate(payload, context, rules, inflater)?
+                    }
+                    _ => payload,
+                };
                 event(header.opcode, header.is_final, payload, wanted).map(Some)
             }
             Some(found) => match &mut self.partial {
                 None => Ok(None),
-                Some(partial) => partial.event(&found, wanted).map(Some),
+                Some(partial) => partial.event(&found, wanted, rules, inflater).map(Some),
             },
         }
+    }
+
+    /// Inflates a whole message.
+    fn inflate<'e>(
+        &mut self,
+        payload: &[u8],
+        context: Context,
+        rules: &Rules,
+        inflater: &'e mut Inflater,
+    ) -> Result<&'e [u8], ProtocolError> {
+        let mut fresh = Inflation::default();
+        let inflation = match context {
+            Context::Fresh => &mut fresh,
+            Context::Kept => self.partial_mut().inflation(),
+        };
+        inflater.inflate(inflation, payload, true, context, rules.limits.message_bytes)
     }
 
     /// How much data waits for a reader, in bytes of memory.
@@ -168,10 +211,11 @@ impl Receiver {
         input: &mut Input<'_>,
         wanted: Option<ReadMode>,
         rules: &Rules,
+        inflater: &mut Inflater,
     ) -> Result<Option<Found>, ProtocolError> {
         loop {
             if let Some(partial) = &mut self.partial {
-                if let Some(found) = partial.resume(input, wanted, rules)? {
+                if let Some(found) = partial.resume(input, wanted, rules, inflater)? {
                     return Ok(Some(found));
                 }
                 if partial.is_empty() {
@@ -194,7 +238,7 @@ impl Receiver {
         wanted: Option<ReadMode>,
         rules: &Rules,
     ) -> Result<Option<Found>, ProtocolError> {
-        let Some((header, header_bytes)) = FrameHeader::parse(input.rest(), rules.role)? else {
+        let Some((header, header_bytes)) = FrameHeader::parse(input.rest(), rules)? else {
             self.partial_mut().start_head(input, input.rest().len());
             return Ok(None);
         };

@@ -123,7 +123,7 @@ fn switching_protocols_has_neither_length_nor_date() {
     let mut out = Vec::new();
     let mut extra = HeaderMap::new();
     extra.append(SET_COOKIE, HeaderValue::from_static("a=b"));
-    write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Some("chat"), &extra);
+    write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Some("chat"), None, &extra);
     assert_eq!(
         String::from_utf8(out).expect("ASCII"),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -187,6 +187,6 @@ fn what_is_accepted_is_what_tungstenite_accepts() {
     let accept = theirs.headers().get("sec-websocket-accept").expect("the accept key");
     assert_eq!(accept.as_bytes(), upgrade.accept_key().as_bytes());
     let mut out = Vec::new();
-    upgrade.write_accept(&upgrade.protocols().none(), &mut out);
+    upgrade.write_accept(&upgrade.protocols().none(), None, &mut out);
     assert!(out.starts_with(b"HTTP/1.1 101 ") && out.ends_with(b"\r\n\r\n"));
 }

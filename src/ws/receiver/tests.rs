@@ -3,10 +3,8 @@
 use super::*;
 use crate::ws::{CloseCode, Sender};
 
-const RULES: Rules = Rules {
-    role: Role::Server,
-    limits: Limits { frame_bytes: 1000, message_bytes: 2000, fragments: 8 },
-};
+const RULES: Rules =
+    Rules::new(Role::Server, Limits { frame_bytes: 1000, message_bytes: 2000, fragments: 8 });
 const KEY: Option<[u8; 4]> = Some([0xa1, 0x5c, 0x03, 0xf0]);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +40,7 @@ fn feed(parts: &[&[u8]], wanted: Option<ReadMode>, receiver: &mut Receiver) -> V
         let mut bytes = part.to_vec();
         let mut input = Input::new(&mut bytes);
         loop {
-            match receiver.next_event(&mut input, wanted, &RULES) {
+            match receiver.next_event(&mut input, wanted, &RULES, &mut Inflater::new()) {
                 Ok(Some(event)) => events.push(event.into()),
                 Ok(None) => break,
                 Err(error) => {
@@ -147,7 +145,7 @@ fn a_reader_may_turn_from_messages_to_frames_between_messages() {
     let mut events: Vec<Owned> = Vec::new();
     loop {
         let wanted = if receiver.is_mid_message() { Some(ReadMode::Frame) } else { modes.next() };
-        match receiver.next_event(&mut input, wanted, &RULES).unwrap() {
+        match receiver.next_event(&mut input, wanted, &RULES, &mut Inflater::new()).unwrap() {
             Some(event) => events.push(event.into()),
             None => break,
         }
@@ -198,10 +196,17 @@ fn fragments_out_of_order_are_refused() {
 #[test]
 fn limits_are_checked_from_the_header_alone() {
     let mut frame = Vec::new();
-    FrameHeader { is_final: true, opcode: OpCode::Binary, mask: KEY, payload_bytes: 1001 }
-        .encode(&mut frame);
+    FrameHeader {
+        is_final: true,
+        is_compressed: false,
+        opcode: OpCode::Binary,
+        mask: KEY,
+        payload_bytes: 1001,
+    }
+    .encode(&mut frame);
     assert_eq!(receive(&frame, ReadMode::Message), [Owned::Failed(ProtocolError::FrameTooLarge)]);
     let huge = FrameHeader {
+        is_compressed: false,
         is_final: false,
         opcode: OpCode::Text,
         mask: KEY,
@@ -233,13 +238,22 @@ fn a_message_of_many_frames_is_limited_in_bytes_and_in_frames() {
 
 #[test]
 fn an_announced_length_allocates_nothing_before_the_bytes_arrive() {
-    let rules = Rules { role: Role::Server, limits: Limits::default() };
+    let rules = Rules::new(Role::Server, Limits::DEFAULT);
     let mut frame = Vec::new();
-    FrameHeader { is_final: true, opcode: OpCode::Binary, mask: KEY, payload_bytes: 16 << 20 }
-        .encode(&mut frame);
+    FrameHeader {
+        is_final: true,
+        is_compressed: false,
+        opcode: OpCode::Binary,
+        mask: KEY,
+        payload_bytes: 16 << 20,
+    }
+    .encode(&mut frame);
     let mut receiver = Receiver::default();
     let mut input = Input::new(&mut frame);
-    assert_eq!(receiver.next_event(&mut input, Some(ReadMode::Message), &rules), Ok(None));
+    assert_eq!(
+        receiver.next_event(&mut input, Some(ReadMode::Message), &rules, &mut Inflater::new()),
+        Ok(None)
+    );
     assert!(receiver.backlog_bytes() <= 64);
 }
 
@@ -249,6 +263,7 @@ fn a_client_reads_unmasked_frames() {
     let mut bytes = [0x81, 2, b'h', b'i'];
     let mut input = Input::new(&mut bytes);
     let mut receiver = Receiver::default();
-    let event = receiver.next_event(&mut input, Some(ReadMode::Message), &rules);
+    let mut inflater = Inflater::new();
+    let event = receiver.next_event(&mut input, Some(ReadMode::Message), &rules, &mut inflater);
     assert_eq!(event, Ok(Some(Event::Text("hi"))));
 }
