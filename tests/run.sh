@@ -48,7 +48,7 @@ step() {
 
 # The lines of a log in which tests say how much they tested.
 summary() {
-    grep -E '^(autobahn|browser|load|interop [a-z-]+): [0-9]+ (OK|checks)' "$1" || true
+    grep -E '^(autobahn [a-z]+|browser|load|interop [a-z-]+): [0-9]+ (OK|checks)' "$1" || true
     awk '/^test result:/ { passed += $4; failed += $6; ignored += $8; seen = 1 }
          END { if (seen) printf "cargo test: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$1"
 }
@@ -122,9 +122,14 @@ outside_tests() {
                 python3 tests/server.py "${server[@]}" -- node tests/interop/node_ws.mjs
         fi
         ! wants browser || step "browser, $driver" python3 tests/browser/page.py "${server[@]}"
-        ! wants autobahn || step "autobahn, $driver" python3 tests/autobahn/run.py "${server[@]}"
+        if wants autobahn; then
+            step "autobahn server, $driver" python3 tests/autobahn/run.py server "${server[@]}"
+            step "autobahn server, byte by byte, $driver" \
+                python3 tests/autobahn/run.py --groups 1,2,3,4,5,6,7,10 server "${server[@]}" --receive-bytes 1
+        fi
         ! wants load || step "load, $driver" python3 tests/load.py "${binary}-bench"
     done
+    ! wants autobahn || step 'autobahn client' python3 tests/autobahn/run.py client "$binary-bench"
 }
 
 case $mode in

@@ -86,7 +86,7 @@ install_suite() {
     touch "$modules/zope/__init__.py"
 }
 
-if [[ -x $launcher ]] && "$launcher" --help >/dev/null 2>&1; then
+if [[ -x $launcher ]] && "$launcher" --help >/dev/null 2>&1 && grep -q fast_utf8 "$launcher"; then
     exit 0
 fi
 mkdir -p "$cache"
@@ -98,7 +98,8 @@ fi
 install_suite "$python"
 cat >"$launcher" <<SCRIPT
 #!/bin/sh
-PYTHONPATH=$cache/modules exec $python -W ignore -c 'from autobahntestsuite.wstest import run; run()' "\$@"
+export PYTHONPATH=$cache/modules:$root/tests/autobahn PYTHONDONTWRITEBYTECODE=1
+exec $python -W ignore -c 'import fast_utf8; from autobahntestsuite.wstest import run; run()' "\$@"
 SCRIPT
 chmod +x "$launcher"
 "$launcher" --help >/dev/null
