@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Runs the tests, from a fresh machine with a Rust toolchain to one table of results.
 #
-#     tests/run.sh [all|quick|rust|interop|browser|autobahn|load]
+#     tests/run.sh [all|quick|rust|fuzz|interop|browser|autobahn|load]
 #
-# `all` is the default; `quick` is format, lints and debug tests; the last four build the
-# release binary and drive it from outside, once per driver. What is missing is installed
-# where that is allowed. A tool that stays missing fails the run: nothing is skipped.
+# `all` is the default; `quick` is format, lints and debug tests; `fuzz` runs each fuzz target
+# for FUZZ_SECONDS; the last four build the release binary and drive it from outside, once per
+# driver. What is missing is installed where that is allowed. A tool that stays missing fails the
+# run: nothing is skipped.
 set -euo pipefail
 
 DRIVERS=${DRIVERS:-epoll}
+FUZZ_SECONDS=${FUZZ_SECONDS:-10}
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export WIRELOOP_CACHE=${WIRELOOP_CACHE:-$PWD/.cache}
@@ -48,7 +50,7 @@ step() {
 
 # The lines of a log in which tests say how much they tested.
 summary() {
-    grep -E '^(autobahn [a-z]+|browser|load|interop [a-z-]+): [0-9]+ (OK|checks)' "$1" || true
+    grep -E '^(autobahn [a-z]+|browser|fuzz|load|interop [a-z-]+): [0-9]+ (OK|checks)' "$1" || true
     awk '/^test result:/ { passed += $4; failed += $6; ignored += $8; seen = 1 }
          END { if (seen) printf "cargo test: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$1"
 }
@@ -64,7 +66,7 @@ has() {
 
 # tools NAME...: installs what is missing from Debian's packages, and says what stays missing.
 tools() {
-    local -A package=([cc]=gcc [venv]=python3-venv [node]=nodejs [chromedriver]=chromium-driver)
+    local -A package=([cc]=gcc [c++]=g++ [flock]=util-linux [venv]=python3-venv [node]=nodejs [chromedriver]=chromium-driver)
     local tool missing=() wanted=() sudo=()
     for tool in "$@"; do
         has "$tool" || wanted+=("${package[$tool]:-$tool}")
@@ -89,6 +91,7 @@ tools() {
 
 needed_tools() {
     echo cargo cc
+    ! wants fuzz || echo c++ flock
     ! wants interop || echo python3 venv node npm curl
     ! wants browser || echo python3 chromium chromedriver
     ! wants autobahn || echo python3 venv
@@ -97,6 +100,7 @@ needed_tools() {
 
 rust_tests() {
     step 'format' cargo fmt --all --check
+    step 'format of the fuzz targets' cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
     step 'lints' cargo clippy --workspace --all-targets -- -D warnings
     if wants rust; then
         step 'documentation' env RUSTDOCFLAGS='-D warnings' \
@@ -133,9 +137,9 @@ outside_tests() {
 }
 
 case $mode in
-    all | quick | rust | interop | browser | autobahn | load) ;;
+    all | quick | rust | fuzz | interop | browser | autobahn | load) ;;
     *)
-        echo "usage: tests/run.sh [all|quick|rust|interop|browser|autobahn|load]" >&2
+        echo "usage: tests/run.sh [all|quick|rust|fuzz|interop|browser|autobahn|load]" >&2
         exit 2
         ;;
 esac
@@ -143,6 +147,7 @@ mkdir -p "$logs"
 # shellcheck disable=SC2046 # the names are words, one argument each.
 step 'tools' tools $(needed_tools)
 ! wants quick rust || rust_tests
+! wants fuzz || step 'fuzz' tests/fuzz/run.sh "$FUZZ_SECONDS"
 if wants rust interop browser autobahn load; then
     step 'release build' cargo build --release --workspace
 fi

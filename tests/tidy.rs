@@ -185,6 +185,53 @@ fn files_are_short_and_say_what_they_are() {
     assert!(faults.is_empty(), "\n{faults}");
 }
 
+/// A table that promises a test which is not there is worse than none.
+#[test]
+fn conformance_names_tests_that_exist_and_leaves_none_out() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/CONFORMANCE.md")).expect("it can be read");
+    let named: Vec<(String, &str)> = text.split('`').skip(1).step_by(2).filter_map(link).collect();
+    let sources = sources(&["src", "tests"]);
+    let mut faults = String::new();
+    for (path, name) in &named {
+        let source = sources.iter().find(|source| source.path == *path);
+        if !source.is_some_and(|source| functions(source).any(|function| function == *name)) {
+            let _ = writeln!(faults, "docs/CONFORMANCE.md: there is no test {name} in {path}");
+        }
+    }
+    for source in sources.iter().filter(|source| source.path.starts_with("tests/conformance/")) {
+        for name in tests(source) {
+            if !named.contains(&(source.path.clone(), name)) {
+                let _ =
+                    writeln!(faults, "docs/CONFORMANCE.md leaves out {name} of {}", source.path);
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{faults}");
+}
+
+/// The file and the function that `frames::name` or `tests/endings.rs: name` stands for.
+fn link(code: &str) -> Option<(String, &str)> {
+    if let Some((path, name)) = code.split_once(".rs: ") {
+        return Some((format!("{path}.rs"), name));
+    }
+    let (module, name) = code.split_once("::")?;
+    let is_name =
+        |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || "_0123456789".contains(c));
+    (is_name(module) && is_name(name)).then(|| (format!("tests/conformance/{module}.rs"), name))
+}
+
+/// The names of all functions in a file.
+fn functions(source: &Source) -> impl Iterator<Item = &str> {
+    source.tokens.windows(2).filter(|pair| pair[0] == "fn").map(|pair| pair[1].as_str())
+}
+
+/// The names of all functions that are marked as tests and nothing else.
+fn tests(source: &Source) -> impl Iterator<Item = &str> {
+    let marked = source.tokens.windows(6).filter(|six| six[..5] == ["#", "[", "test", "]", "fn"]);
+    marked.map(|six| six[5].as_str())
+}
+
 /// All Rust files below these directories.
 fn sources(directories: &[&str]) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

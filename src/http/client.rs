@@ -174,9 +174,13 @@ fn check_request(request: &ClientRequest<'_>) -> Result<(), HandshakeError> {
     }
 }
 
-/// RFC 9112 4: `HTTP/1.1 SP 3DIGIT [ SP reason ]`.
+/// RFC 9112 4: `HTTP/1.1 SP 3DIGIT [ SP reason ]`; no control character but a tab is a reason's.
 fn parse_status(head: Head<'_>) -> Result<u16, HandshakeError> {
-    let status = head.request_line().strip_prefix(b"HTTP/1.1 ");
+    let line = head.request_line();
+    if line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        return Err(HandshakeError::MalformedResponse);
+    }
+    let status = line.strip_prefix(b"HTTP/1.1 ");
     match status.ok_or(HandshakeError::MalformedResponse)? {
         [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9']
         | [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ', ..] => {

@@ -4,6 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod closing;
+mod frames;
+mod memory;
+
 use support::serve;
 use wireloop::{Echo, Routes};
 

@@ -120,6 +120,11 @@ impl Binary {
         Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
     }
 
+    /// How many files it has open, sockets among them.
+    pub(crate) fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+    }
+
     /// How much memory it uses, in bytes.
     pub(crate) fn resident_bytes(&self) -> usize {
         let path = format!("/proc/{}/statm", self.child.id());

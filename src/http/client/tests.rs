@@ -154,6 +154,8 @@ fn what_is_not_http_1_1_is_malformed() {
         "HTTP/1.1 1",
         "SSH-2.0-x",
         "HTTP/1.1 001 x",
+        "HTTP/1.1 101 a\0b",
+        "HTTP/1.1 101 a\u{1b}[2J",
     ] {
         let found = read(&format!("{line}\r\n\r\n"));
         assert_eq!(found, Err(HandshakeError::MalformedResponse), "{line}");
