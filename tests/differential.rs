@@ -19,7 +19,8 @@ use tungstenite::{
     protocol::{self, WebSocketConfig, frame::coding::CloseCode},
 };
 use wireloop::ws::{
-    CloseFrame, Event, Inflater, Input, Kind, Limits, ProtocolError, ReadMode, Receiver, Role, Rules, Sender,
+    CloseFrame, Event, Inflater, Input, Kind, Limits, ProtocolError, ReadMode, Receiver, Role,
+    Rules, Sender,
 };
 
 /// How many sequences a test reads.

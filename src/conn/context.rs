@@ -51,12 +51,15 @@ pub(crate) struct Codec {
 }
 
 impl Codec {
+    /// The codec of a worker. What inflating takes apart from the message is taken now, so that no
+    /// peer makes the process grow by more than its message.
     pub(crate) fn new(config: &Config) -> Self {
         let compression = config.compression.clone().unwrap_or_default();
-        Self {
-            inflater: Inflater::new(),
-            deflater: Deflater::new(compression.level, compression.threshold_bytes),
+        let mut inflater = Inflater::new();
+        if config.compression.is_some() {
+            inflater.warm_up();
         }
+        Self { inflater, deflater: Deflater::new(compression.level, compression.threshold_bytes) }
     }
 }
 

@@ -129,9 +129,9 @@ impl Epoll {
         })
     }
 
-    /// Lets one receive bring at most this many bytes, at least one, in place of 64 KiB.
+    /// Lets one receive bring at most this many bytes, at least one. Their memory is taken now.
     pub fn receive_bytes(self, bytes: usize) -> Self {
-        Self { buffer: vec![0; bytes.max(1)].into_boxed_slice(), ..self }
+        Self { buffer: vec![1; bytes.max(1)].into_boxed_slice(), ..self }
     }
 
     fn socket(&mut self, token: Token) -> Option<&mut Socket> {

@@ -6,7 +6,7 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::{Context, ProtocolError, Utf8Stream};
+use super::{Context, Deflater, Deflation, ProtocolError, Utf8Stream};
 
 /// What is put after a message's payload: the end of the empty block which the sender took away,
 /// and an empty final block. Unless the stream then ends, the payload ended within a block.
@@ -47,6 +47,19 @@ impl Inflater {
     /// An inflater that has no memory yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Takes the memory that every message needs, by inflating one of zeros.
+    pub fn warm_up(&mut self) {
+        let mut deflater = Deflater::new(1, 0);
+        let mut deflation = Deflation::new(Context::Fresh, Context::Fresh, 15);
+        let zeros = vec![0; 2 * WINDOW_BYTES];
+        if let Some(payload) = deflater.deflate(&zeros, &mut deflation) {
+            let inflation = &mut Inflation::default();
+            let inflated = self.inflate(inflation, payload, true, Context::Fresh, zeros.len());
+            debug_assert_eq!(inflated.map(<[u8]>::len), Ok(zeros.len()));
+        }
+        self.output = Vec::new();
     }
 
     /// Gives back what only a long message needed.

@@ -20,7 +20,7 @@ use super::{
 
 /// How much of a compressed message waits for the rest of it before inflating begins. Until then,
 /// what a peer has sent costs no decompressor.
-const COMPRESSED_BYTES: usize = 16 << 10;
+const COMPRESSED_BYTES: usize = 8 << 10;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@
 mod support;
 
 mod closing;
+mod compression;
 mod frames;
 mod memory;
 

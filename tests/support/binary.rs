@@ -125,6 +125,19 @@ impl Binary {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
     }
 
+    /// Forgets how much memory it has used until now.
+    pub(crate) fn reset_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("it is our child");
+    }
+
+    /// The most memory that it has used at a time, in bytes.
+    pub(crate) fn peak_bytes(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("proc(5)");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
+    }
+
     /// How much memory it uses, in bytes.
     pub(crate) fn resident_bytes(&self) -> usize {
         let path = format!("/proc/{}/statm", self.child.id());

@@ -140,6 +140,19 @@ impl Client {
         self.send_raw(&frame(is_final, opcode, KEY, payload));
     }
 
+    /// Sends a frame with any first byte.
+    #[track_caller]
+    pub(crate) fn send_any_frame(&mut self, first: u8, payload: &[u8]) {
+        self.try_send_any_frame(first, payload).expect("the server takes what it is sent");
+    }
+
+    /// The same for a server that may have seen enough.
+    pub(crate) fn try_send_any_frame(&mut self, first: u8, payload: &[u8]) -> std::io::Result<()> {
+        let mut bytes = frame(true, 0, KEY, payload);
+        bytes[0] = first;
+        self.try_send_raw(&bytes)
+    }
+
     #[track_caller]
     pub(crate) fn send_text(&mut self, text: &str) {
         self.send_frame(true, TEXT, text.as_bytes());
@@ -181,12 +194,18 @@ impl Client {
         bytes
     }
 
-    /// The next frame. A server's frames are not masked, and have no reserved bits without an
-    /// extension.
+    /// The next frame of a connection without an extension: no reserved bit is set.
     #[track_caller]
     pub(crate) fn read_frame(&mut self) -> Frame {
+        let (first, payload) = self.read_any_frame();
+        assert_eq!(first & 0x70, 0, "reserved bits are set");
+        (first & 0x80 != 0, first & 0x0f, payload)
+    }
+
+    /// The first byte and the payload of the next frame. A server's frames are not masked.
+    #[track_caller]
+    pub(crate) fn read_any_frame(&mut self) -> (u8, Vec<u8>) {
         let head = self.read_bytes(2);
-        assert_eq!(head[0] & 0x70, 0, "reserved bits are set");
         assert_eq!(head[1] & 0x80, 0, "a server must not mask");
         let length = match head[1] {
             126 => u64::from(u16::from_be_bytes(self.read_bytes(2).try_into().expect("2 bytes"))),
@@ -199,7 +218,7 @@ impl Client {
             _ => 127,
         };
         assert_eq!(head[1], shortest, "the length has not the shortest form");
-        (head[0] & 0x80 != 0, head[0] & 0x0f, self.read_bytes(length as usize))
+        (head[0], self.read_bytes(length as usize))
     }
 
     #[track_caller]
