@@ -30,9 +30,11 @@ impl Choices<'_> {
 pub struct Cuts(pub u8);
 
 impl Cuts {
-    /// The pieces of `bytes`, none of them empty: single bytes for 0, longer ones for most others.
+    /// The pieces of `bytes`, none of them empty: single bytes for 0, longer ones for most others,
+    /// and never very many.
     pub fn pieces<'b>(self, bytes: &'b [u8]) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let longest = [1, 2, 3, 5, 14, 64, 1000, 100_000][usize::from(self.0 & 7)];
+        let longest = longest.max(bytes.len() / 300);
         let mut random = Random(u64::from(self.0));
         let mut rest = bytes;
         std::iter::from_fn(move || {

@@ -19,6 +19,10 @@ fuzz_target!(|data: &[u8]| {
     let expected: Option<Vec<List>> = lines.iter().map(|line| reference(line)).collect();
     let expected = expected.map(|lists| lists.concat());
     let Some(found) = offered(&lines) else { return };
+    // Whether a header without an element may be there is a rule of the handshake's.
+    if expected.as_ref().is_some_and(Vec::is_empty) {
+        return;
+    }
     assert_eq!(found, expected);
     let Some(list) = found else { return };
     for quote in [false, true] {
