@@ -21,10 +21,19 @@ pub(super) struct Opening {
     scanner: HeadScanner,
     /// The start of a head that is not complete; while a response is being sent, also what
     /// follows it.
-    head: Vec<u8>,
+    kept: Kept,
     body: Option<Streaming>,
     /// The connection ends with the response that is being sent.
     is_last: bool,
+}
+
+/// Input that cannot be handled yet. Many small requests in it are taken one by one without
+/// moving what follows them each time.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    /// How many bytes have been taken; `start <= bytes.len()`.
+    start: usize,
 }
 
 /// The rest of a response's body.
@@ -65,7 +74,13 @@ impl After {
 
 impl Opening {
     pub(super) fn new(peer: Option<SocketAddr>) -> Self {
-        Self { peer, scanner: HeadScanner::default(), head: Vec::new(), body: None, is_last: false }
+        Self {
+            peer,
+            scanner: HeadScanner::default(),
+            kept: Kept::default(),
+            body: None,
+            is_last: false,
+        }
     }
 
     /// Ends the connection with the response that is being sent.
@@ -106,7 +121,7 @@ impl Opening {
             match handled {
                 Handled::Response(response, after) => self.respond(response, &after, cx),
                 Handled::Upgraded(session) => {
-                    return Opened::Upgraded(session, std::mem::take(&mut self.head));
+                    return Opened::Upgraded(session, self.kept.rest().to_vec());
                 }
             }
         }
@@ -125,11 +140,12 @@ impl Opening {
         input: &mut Input<'_>,
         cx: &mut Context<'_>,
     ) -> Result<Option<Handled>, RequestError> {
-        if !self.head.is_empty() {
+        let is_kept = !self.kept.rest().is_empty();
+        if is_kept {
             self.keep(input);
         }
         let limits = &cx.shared.config.head;
-        let bytes = if self.head.is_empty() { input.rest() } else { &self.head };
+        let bytes = if is_kept { self.kept.rest() } else { input.rest() };
         let Some(head) = self.scanner.scan(bytes, limits)? else {
             self.keep(input);
             return Ok(None);
@@ -139,10 +155,10 @@ impl Opening {
         let mut slots = HeaderSlots::new();
         let request = Request::parse(head, limits, &mut slots)?;
         let handled = handle(request, self.peer, cx);
-        if self.head.is_empty() {
-            input.take(head_bytes);
+        if is_kept {
+            self.kept.take(head_bytes);
         } else {
-            self.head.drain(..head_bytes);
+            input.take(head_bytes);
         }
         Ok(Some(handled))
     }
@@ -188,7 +204,28 @@ impl Opening {
     }
 
     fn keep(&mut self, input: &mut Input<'_>) {
-        self.head.extend_from_slice(input.take(usize::MAX));
+        self.kept.append(input.take(usize::MAX));
+    }
+}
+
+impl Kept {
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    fn take(&mut self, count: usize) {
+        self.start += count;
+        // A connection that waits for its next request has no buffer.
+        if self.start == self.bytes.len() {
+            *self = Self::default();
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.bytes.drain(..std::mem::take(&mut self.start));
+            self.bytes.extend_from_slice(bytes);
+        }
     }
 }
 
