@@ -70,9 +70,12 @@ pub struct HeadOptions<'a> {
 }
 
 impl Response {
-    /// A response without headers and body.
+    /// A response without headers and body. A 1xx is no answer (RFC 9110 15.2), and a 101 would
+    /// make a proxy believe in a tunnel that is not there, so such a status becomes 500.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
+        let answers = !status.is_informational();
+        let status = if answers { status } else { StatusCode::INTERNAL_SERVER_ERROR };
         Self { status, headers: HeaderMap::new(), body: Body::Empty }
     }
 
@@ -154,10 +157,11 @@ impl Response {
         if self.has_body() { self.body } else { Body::Empty }
     }
 
-    /// RFC 9112 6.3: these statuses end with their head, whatever it says.
+    /// RFC 9112 6.3: 204 and 304 end with their head, whatever it says. RFC 9110 15.3.6: 205 has
+    /// no content, and says so as other responses do.
     fn has_body(&self) -> bool {
-        !self.status.is_informational()
-            && !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        let without = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
+        !without.contains(&self.status)
     }
 
     /// Appends the status line, the headers and the empty line. For HEAD this is the whole
@@ -169,7 +173,9 @@ impl Response {
         if !options.date.is_empty() {
             write_parts(out, &["Date: ", options.date, "\r\n"]);
         }
-        if self.has_body() {
+        if self.status == StatusCode::RESET_CONTENT {
+            write_parts(out, &["Content-Length: 0\r\n"]);
+        } else if self.has_body() {
             write_parts(out, &["Content-Length: ", &self.body.len().to_string(), "\r\n"]);
         }
         self.write_connection(out, options);

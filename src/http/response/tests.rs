@@ -37,13 +37,24 @@ fn repeated_headers_stay_apart() {
 
 #[test]
 fn statuses_without_a_body_have_no_length() {
-    for status in [100, 101, 204, 304] {
+    for status in [204, 304] {
         let status = StatusCode::from_u16(status).expect("a status");
         let response = Response::text(status, "never sent");
         assert!(!head(&response, KEEP).contains("Content-Length"), "{status}");
         assert!(response.into_body().is_empty(), "{status}");
     }
     assert!(head(&Response::new(StatusCode::NOT_FOUND), KEEP).contains("Content-Length: 0\r\n"));
+    let reset = Response::text(StatusCode::RESET_CONTENT, "never sent");
+    assert!(head(&reset, KEEP).contains("Content-Length: 0\r\n"));
+    assert!(reset.into_body().is_empty());
+}
+
+#[test]
+fn an_interim_status_is_no_answer() {
+    for status in [100, 101, 103, 199] {
+        let status = StatusCode::from_u16(status).expect("a status");
+        assert_eq!(Response::new(status).status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
 }
 
 #[test]
