@@ -6,6 +6,7 @@
 //! all of it; this module calls nobody.
 
 mod client;
+mod coding;
 mod error;
 mod extensions;
 mod files;
@@ -23,6 +24,7 @@ mod target;
 mod upgrade;
 
 pub use client::{ClientHandshake, ClientRequest, Established, HandshakeError};
+pub use coding::{AcceptEncoding, ContentCoding};
 pub use error::{InvalidHeader, RequestError};
 pub use extensions::{Extension, Extensions};
 pub use files::{
