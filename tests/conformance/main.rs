@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod handshake;
+
 use support::serve;
 use wireloop::{Echo, Routes};
 
