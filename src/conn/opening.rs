@@ -7,7 +7,10 @@ use ::http::{Method, StatusCode, Version};
 use super::{Answer, AnySession, Context};
 use crate::{
     config::HIGH_WATER_BYTES,
-    http::{Body, HeadOptions, HeadScanner, HeaderSlots, Request, RequestError, Response, Source},
+    http::{
+        Body, HeadOptions, HeadScanner, HeaderSlots, Request, RequestError, Response, Source,
+        is_head_request,
+    },
     ws::Input,
 };
 
@@ -25,6 +28,8 @@ pub(super) struct Opening {
     body: Option<Streaming>,
     /// The connection ends with the response that is being sent.
     is_last: bool,
+    /// The request that is being handled is HEAD, though perhaps no valid one.
+    is_head: bool,
 }
 
 /// Input that cannot be handled yet. Many small requests in it are taken one by one without
@@ -67,11 +72,6 @@ struct After {
     http10: bool,
 }
 
-impl After {
-    /// Nothing follows.
-    const LAST: Self = Self { with_body: true, keep_alive: false, http10: false };
-}
-
 impl Opening {
     pub(super) fn new(peer: Option<SocketAddr>) -> Self {
         Self {
@@ -80,6 +80,7 @@ impl Opening {
             kept: Kept::default(),
             body: None,
             is_last: false,
+            is_head: false,
         }
     }
 
@@ -116,7 +117,7 @@ impl Opening {
             let handled = match self.next_request(input, cx) {
                 Ok(None) => return Opened::Waiting,
                 Ok(Some(handled)) => handled,
-                Err(error) => Handled::Response(Response::rejected(error), After::LAST),
+                Err(error) => Handled::Response(Response::rejected(error), self.at_last()),
             };
             match handled {
                 Handled::Response(response, after) => self.respond(response, &after, cx),
@@ -131,7 +132,12 @@ impl Opening {
     pub(super) fn panicked(&mut self, cx: &mut Context<'_>) {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         let response = Response::text(status, "The server met an unexpected condition.\n");
-        self.respond(response, &After::LAST, cx);
+        self.respond(response, &self.at_last(), cx);
+    }
+
+    /// The answer to a request of which nothing is known but whether it is HEAD.
+    fn at_last(&self) -> After {
+        After { with_body: !self.is_head, keep_alive: false, http10: false }
     }
 
     /// Handles the next complete request, whether it lies in the input or among what was kept.
@@ -146,6 +152,7 @@ impl Opening {
         }
         let limits = &cx.shared.config.head;
         let bytes = if is_kept { self.kept.rest() } else { input.rest() };
+        self.is_head = is_head_request(bytes);
         let Some(head) = self.scanner.scan(bytes, limits)? else {
             self.keep(input);
             return Ok(None);

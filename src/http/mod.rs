@@ -31,7 +31,7 @@ pub use files::{
     Decision, FileInfo, InvalidPath, content_type, decide, file_response, relative_path,
 };
 pub use framing::Framing;
-pub use head::{Head, HeadScanner, Limits};
+pub use head::{Head, HeadScanner, Limits, is_head_request};
 pub use headers::{HeaderSlots, Headers, MAX_HEADERS};
 pub use methods::Methods;
 pub use origin::{InvalidOrigin, Origin, Origins};
