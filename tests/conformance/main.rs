@@ -5,6 +5,8 @@
 mod support;
 
 mod handshake;
+mod http;
+mod smuggling;
 
 use support::serve;
 use wireloop::{Echo, Routes};
