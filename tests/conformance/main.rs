@@ -4,6 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod costs;
+mod file_requests;
+mod files;
 mod handshake;
 mod http;
 mod smuggling;
