@@ -264,7 +264,7 @@ fn rfc6455_4_2_2_the_subprotocol_is_an_offered_one_or_none() {
         assert_eq!(chosen("/chat", "Sec-WebSocket-Protocol: v1, v2\r\n"), v2);
         let lines = "Sec-WebSocket-Protocol: v1\r\nSec-WebSocket-Protocol: x\t, v2\r\n";
         assert_eq!(chosen("/chat", lines), v2);
-        for malformed in ["v 1", "v1, v1", "v1/2", "\"v1\"", "v1;v2"] {
+        for malformed in ["", ", ,", "v 1", "v1, v1", "v1/2", "\"v1\"", "v1;v2"] {
             let line = format!("Sec-WebSocket-Protocol: {malformed}\r\n");
             assert_eq!(refused(server, &handshake("/chat", &line)), 400, "{malformed}");
         }
@@ -277,10 +277,11 @@ fn rfc6455_4_2_2_the_subprotocol_is_an_offered_one_or_none() {
 fn rfc6455_9_1_an_unknown_extension_is_ignored_and_a_malformed_list_refused() {
     serve(routes, |server| {
         // Names of a JavaScript object's prototype crashed ws before 3.3.1.
-        for offer in ["x-unknown", "__proto__, constructor; toString=1", "a; b=\"1\", c", ""] {
+        for offer in ["x-unknown", "__proto__, constructor; toString=1", "a; b=\"1\", c"] {
             accepted(server, &handshake("/", &format!("Sec-WebSocket-Extensions: {offer}\r\n")));
         }
-        for offer in ["x;", "x; ;", "x; a=", "x; a=\"", "x y", ";", "x; a=\"b c\"", "x=1"] {
+        for offer in ["", ",", "x;", "x; ;", "x; a=", "x; a=\"", "x y", ";", "x; a=\"b c\"", "x=1"]
+        {
             let line = format!("Sec-WebSocket-Extensions: {offer}\r\n");
             assert_eq!(refused(server, &handshake("/", &line)), 400, "{offer}");
         }
