@@ -280,11 +280,21 @@ pub(super) fn write_parts(out: &mut Vec<u8>, parts: &[&str]) {
     parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
 }
 
+/// Names, or starts of names, in which not every word starts with a capital and goes on without.
+const SPELLINGS: [(&str, &str); 3] = [
+    ("sec-websocket-", "Sec-WebSocket-"),
+    ("etag", "ETag"),
+    ("www-authenticate", "WWW-Authenticate"),
+];
+
 /// `HeaderName` is kept in lower case. HTTP/1.1 does not mind, but people and scripts that read
 /// heads expect `Content-Type`.
 pub(super) fn write_header(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    let spelt = SPELLINGS.iter().find(|(start, _)| name.as_str().starts_with(start));
+    let (start, spelling) = spelt.copied().unwrap_or_default();
+    write_parts(out, &[spelling]);
     let mut starts_word = true;
-    out.extend(name.as_str().bytes().map(|byte| {
+    out.extend(name.as_str()[start.len()..].bytes().map(|byte| {
         let starts = std::mem::replace(&mut starts_word, byte == b'-');
         if starts { byte.to_ascii_uppercase() } else { byte }
     }));

@@ -20,10 +20,18 @@ fn a_head_has_date_length_and_headers() {
     assert_eq!(
         head(&response, HeadOptions { date: DATE, ..KEEP }),
         "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 5\r\n\
-         Content-Type: text/plain; charset=utf-8\r\nEtag: \"1\"\r\n\r\n"
+         Content-Type: text/plain; charset=utf-8\r\nETag: \"1\"\r\n\r\n"
     );
     let Body::Bytes(body) = response.into_body() else { panic!("the body is bytes") };
     assert_eq!(*body, *b"hello");
+}
+
+#[test]
+fn names_are_spelt_as_people_expect() {
+    for name in ["ETag", "Sec-WebSocket-Version", "WWW-Authenticate", "Content-Type", "X-A"] {
+        let response = Response::new(StatusCode::OK).try_header(name, "a").expect("valid");
+        assert!(head(&response, KEEP).contains(&format!("\r\n{name}: a\r\n")), "{name}");
+    }
 }
 
 #[test]
