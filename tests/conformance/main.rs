@@ -9,6 +9,7 @@ mod file_requests;
 mod files;
 mod handshake;
 mod http;
+mod mutations;
 mod smuggling;
 
 use support::serve;

@@ -278,6 +278,14 @@ impl Client {
         }
     }
 
+    /// Everything until the server ends the connection, which it does without a reset.
+    #[track_caller]
+    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.stream.read_to_end(&mut bytes).expect("the connection ends, but not with a reset");
+        bytes
+    }
+
     /// Nothing arrives for this long: for what must not happen there is nothing to wait for.
     #[track_caller]
     pub(crate) fn expect_silence(&mut self, time: Duration) {
