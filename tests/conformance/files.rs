@@ -179,6 +179,20 @@ fn cve_2024_23334_links_are_followed_inside_only() {
     );
 }
 
+/// The links of /proc lead anywhere without naming it.
+#[test]
+fn magic_links_are_not_followed_even_where_they_are_inside() {
+    serve(
+        || Routes::new().get("/**", StaticFiles::new("/proc/self")),
+        |server| {
+            let mut client = server.connect();
+            for path in ["/root/etc/passwd", "/cwd/Cargo.toml", "/exe", "/fd/0", "/task/../exe"] {
+                assert_eq!(status(&mut client, path), 404, "{path}");
+            }
+        },
+    );
+}
+
 /// None of them may hold up the worker, with which the same connection is served afterwards.
 #[test]
 fn what_is_no_regular_file_is_404_at_once() {
