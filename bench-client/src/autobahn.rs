@@ -22,7 +22,7 @@ use crate::{
 const AGENT: &str = "wireloop-bench";
 
 /// How long a case may take, and how long the server may take to end a connection.
-const CASE_TIMEOUT: Duration = Duration::from_secs(120);
+const CASE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Lets the suite run all its cases against this client, then write its report.
 pub(crate) fn run(url: &str) -> Result<(), String> {

@@ -6,7 +6,11 @@ use std::{io::IsTerminal, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
-use wireloop::{Compression, Config, DriverKind, Echo, Routes, ServerError, StaticFiles, io::sys};
+use wireloop::{
+    Compression, Config, DriverKind, Echo, Routes, ServerError, StaticFiles,
+    http::{Origin, Origins},
+    io::sys,
+};
 
 /// Descriptors that are not connections: listeners, event queues, files being served.
 const RESERVED_FILES: u64 = 64;
@@ -41,6 +45,15 @@ pub(crate) struct Arguments {
     /// Directory to serve at / in place of the built-in page
     #[arg(long, value_name = "DIR")]
     webroot: Option<PathBuf>,
+
+    /// Origin whose pages may open WebSockets, such as https://example.org; may be given several
+    /// times. Others get 403. Default: all
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Vec<Origin>,
+
+    /// Refuse WebSockets to clients that send no Origin, as others than browsers do
+    #[arg(long)]
+    require_origin: bool,
 
     /// Let other processes listen on the same address and share its connections
     #[arg(long)]
@@ -199,13 +212,22 @@ impl Arguments {
 
 /// The page or the directory at `/`, and the echo service.
 pub(crate) fn routes(arguments: &Arguments) -> Routes {
-    let routes = Routes::new().websocket("/echo", |_request, protocols| {
-        protocols.choose("echo").map(|accept| accept.session(Echo))
-    });
+    let routes =
+        Routes::new().websocket_from("/echo", origins(arguments), |_request, protocols| {
+            protocols.choose("echo").map(|accept| accept.session(Echo))
+        });
     match &arguments.webroot {
         Some(directory) => routes.get("/**", StaticFiles::new(directory)),
         None => page::add(routes),
     }
+}
+
+fn origins(arguments: &Arguments) -> Origins {
+    let origins = match &*arguments.origin {
+        [] => Origins::any(),
+        listed => Origins::from(listed.to_vec()),
+    };
+    if arguments.require_origin { origins.required() } else { origins }
 }
 
 /// Logs to stderr.

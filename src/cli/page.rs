@@ -25,7 +25,8 @@ fn asset(
     bytes: &'static [u8],
 ) -> impl Fn(&Request<'_>) -> Response + Send + Sync + 'static {
     // A file whose content is as old as the process: the next one may have another.
-    let info = FileInfo { length: bytes.len() as u64, modified: SystemTime::now(), inode: 0 };
+    let modified = SystemTime::now();
+    let info = FileInfo { length: bytes.len() as u64, modified, inode: 0, coding: None };
     move |request| {
         let source = |start: u64, length: u64| -> Box<dyn Source> {
             Box::new(Slice(&bytes[start as usize..(start + length) as usize]))

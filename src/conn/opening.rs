@@ -9,7 +9,7 @@ use crate::{
     config::HIGH_WATER_BYTES,
     http::{
         Body, DeflateParams, HeadOptions, HeadScanner, HeaderSlots, Request, RequestError,
-        Response, Source,
+        Response, Source, is_head_request,
     },
     ws::Input,
 };
@@ -24,10 +24,21 @@ pub(super) struct Opening {
     scanner: HeadScanner,
     /// The start of a head that is not complete; while a response is being sent, also what
     /// follows it.
-    head: Vec<u8>,
+    kept: Kept,
     body: Option<Streaming>,
     /// The connection ends with the response that is being sent.
     is_last: bool,
+    /// The request that is being handled is HEAD, though perhaps no valid one.
+    is_head: bool,
+}
+
+/// Input that cannot be handled yet. Many small requests in it are taken one by one without
+/// moving what follows them each time.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    /// How many bytes have been taken; `start <= bytes.len()`.
+    start: usize,
 }
 
 /// The rest of a response's body.
@@ -61,14 +72,16 @@ struct After {
     http10: bool,
 }
 
-impl After {
-    /// Nothing follows.
-    const LAST: Self = Self { with_body: true, keep_alive: false, http10: false };
-}
-
 impl Opening {
     pub(super) fn new(peer: Option<SocketAddr>) -> Self {
-        Self { peer, scanner: HeadScanner::default(), head: Vec::new(), body: None, is_last: false }
+        Self {
+            peer,
+            scanner: HeadScanner::default(),
+            kept: Kept::default(),
+            body: None,
+            is_last: false,
+            is_head: false,
+        }
     }
 
     /// Ends the connection with the response that is being sent.
@@ -104,12 +117,12 @@ impl Opening {
             let handled = match self.next_request(input, cx) {
                 Ok(None) => return Opened::Waiting,
                 Ok(Some(handled)) => handled,
-                Err(error) => Handled::Response(Response::rejected(error), After::LAST),
+                Err(error) => Handled::Response(Response::rejected(error), self.at_last()),
             };
             match handled {
                 Handled::Response(response, after) => self.respond(response, &after, cx),
                 Handled::Upgraded(session, deflate) => {
-                    return Opened::Upgraded(session, deflate, std::mem::take(&mut self.head));
+                    return Opened::Upgraded(session, deflate, self.kept.rest().to_vec());
                 }
             }
         }
@@ -119,7 +132,12 @@ impl Opening {
     pub(super) fn panicked(&mut self, cx: &mut Context<'_>) {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         let response = Response::text(status, "The server met an unexpected condition.\n");
-        self.respond(response, &After::LAST, cx);
+        self.respond(response, &self.at_last(), cx);
+    }
+
+    /// The answer to a request of which nothing is known but whether it is HEAD.
+    fn at_last(&self) -> After {
+        After { with_body: !self.is_head, keep_alive: false, http10: false }
     }
 
     /// Handles the next complete request, whether it lies in the input or among what was kept.
@@ -128,11 +146,13 @@ impl Opening {
         input: &mut Input<'_>,
         cx: &mut Context<'_>,
     ) -> Result<Option<Handled>, RequestError> {
-        if !self.head.is_empty() {
+        let is_kept = !self.kept.rest().is_empty();
+        if is_kept {
             self.keep(input);
         }
         let limits = &cx.shared.config.head;
-        let bytes = if self.head.is_empty() { input.rest() } else { &self.head };
+        let bytes = if is_kept { self.kept.rest() } else { input.rest() };
+        self.is_head = is_head_request(bytes);
         let Some(head) = self.scanner.scan(bytes, limits)? else {
             self.keep(input);
             return Ok(None);
@@ -142,10 +162,10 @@ impl Opening {
         let mut slots = HeaderSlots::new();
         let request = Request::parse(head, limits, &mut slots)?;
         let handled = handle(request, self.peer, cx);
-        if self.head.is_empty() {
-            input.take(head_bytes);
+        if is_kept {
+            self.kept.take(head_bytes);
         } else {
-            self.head.drain(..head_bytes);
+            input.take(head_bytes);
         }
         Ok(Some(handled))
     }
@@ -191,7 +211,28 @@ impl Opening {
     }
 
     fn keep(&mut self, input: &mut Input<'_>) {
-        self.head.extend_from_slice(input.take(usize::MAX));
+        self.kept.append(input.take(usize::MAX));
+    }
+}
+
+impl Kept {
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    fn take(&mut self, count: usize) {
+        self.start += count;
+        // A connection that waits for its next request has no buffer.
+        if self.start == self.bytes.len() {
+            *self = Self::default();
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.bytes.drain(..std::mem::take(&mut self.start));
+            self.bytes.extend_from_slice(bytes);
+        }
     }
 }
 

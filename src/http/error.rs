@@ -46,6 +46,8 @@ pub enum RequestError {
     UnsupportedTransferCoding,
     /// RFC 9112 6.1: HTTP/1.0 has no Transfer-Encoding, so its framing cannot be trusted.
     TransferEncodingInHttp10,
+    /// RFC 9110 10.1.1: an expectation other than `100-continue`.
+    Expectation,
 }
 
 impl RequestError {
@@ -61,6 +63,7 @@ impl RequestError {
                 StatusCode::NOT_IMPLEMENTED
             }
             Self::UnsupportedVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::RequestLine
             | Self::BareLineFeed
             | Self::Target
@@ -98,6 +101,7 @@ impl fmt::Display for RequestError {
             Self::TransferEncoding => "chunked must be the last transfer coding, once",
             Self::UnsupportedTransferCoding => "the transfer coding is not implemented",
             Self::TransferEncodingInHttp10 => "HTTP/1.0 has no Transfer-Encoding",
+            Self::Expectation => "the only expectation that can be met is 100-continue",
         })
     }
 }

@@ -12,13 +12,15 @@ use std::{
 use ::http::{
     HeaderName, HeaderValue, Method, StatusCode,
     header::{
-        ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
+        ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
+        X_CONTENT_TYPE_OPTIONS,
     },
 };
 use percent_encoding::percent_decode_str;
 
 use self::range::{Range, select};
 use super::{
+    coding::ContentCoding,
     headers::Headers,
     request::Request,
     response::{Body, Response, Source},
@@ -108,6 +110,8 @@ pub struct FileInfo {
     pub modified: SystemTime,
     /// Its inode, which changes when a file is replaced by another of the same size and time.
     pub inode: u64,
+    /// How its content is coded, if it stands for another file.
+    pub coding: Option<ContentCoding>,
 }
 
 impl FileInfo {
@@ -118,7 +122,9 @@ impl FileInfo {
             Ok(since) => since.as_nanos(),
             Err(before) => before.duration().as_nanos().wrapping_neg(),
         };
-        format!("\"{nanos:x}-{:x}-{:x}\"", self.length, self.inode)
+        // 8.8.3.3: the same content in another coding has another tag.
+        let coding = self.coding.map_or("", ContentCoding::suffix);
+        format!("\"{nanos:x}-{:x}-{:x}{coding}\"", self.length, self.inode)
     }
 
     /// Last-Modified in whole seconds; `None` outside the years that an HTTP date can express.
@@ -250,7 +256,7 @@ fn entity_tags(line: &[u8]) -> impl Iterator<Item = (bool, &[u8])> {
     })
 }
 
-/// The response for a decision. `source` is asked for the bytes from a start on, and only if
+/// The response for a decision about the file of this name. `source` is asked for the bytes from a start on, and only if
 /// there are any to send.
 pub fn file_response(
     decision: Decision,
@@ -274,6 +280,10 @@ pub fn file_response(
             return with(response, CONTENT_RANGE, format!("bytes */{}", file.length));
         }
         Decision::NotModified | Decision::PreconditionFailed => return response,
+    };
+    let response = match file.coding {
+        Some(coding) => response.header(CONTENT_ENCODING, HeaderValue::from_static(coding.name())),
+        None => response,
     };
     let response = response
         .header(CONTENT_TYPE, content_type(name))

@@ -126,6 +126,16 @@ impl HeadScanner {
     }
 }
 
+/// Whether this is the start of a HEAD request, valid or not: its response has no body, whatever
+/// is wrong with it (RFC 9110 9.3.2).
+#[must_use]
+pub fn is_head_request(mut input: &[u8]) -> bool {
+    while let Some(rest) = input.strip_prefix(b"\r\n") {
+        input = rest;
+    }
+    input.starts_with(b"HEAD ")
+}
+
 impl<'a> Head<'a> {
     /// The bytes the head takes in the input, with the empty lines before and after it.
     #[must_use]

@@ -6,6 +6,7 @@
 //! all of it; this module calls nobody.
 
 mod client;
+mod coding;
 mod deflate;
 mod error;
 mod extensions;
@@ -14,6 +15,7 @@ mod framing;
 mod head;
 mod headers;
 mod methods;
+mod origin;
 mod protocols;
 mod request;
 mod response;
@@ -23,6 +25,7 @@ mod target;
 mod upgrade;
 
 pub use client::{ClientHandshake, ClientRequest, Established, HandshakeError};
+pub use coding::{AcceptEncoding, ContentCoding};
 pub use deflate::{DeflateParams, DeflatePolicy};
 pub use error::{InvalidHeader, RequestError};
 pub use extensions::{Extension, Extensions};
@@ -30,9 +33,10 @@ pub use files::{
     Decision, FileInfo, InvalidPath, content_type, decide, file_response, relative_path,
 };
 pub use framing::Framing;
-pub use head::{Head, HeadScanner, Limits};
+pub use head::{Head, HeadScanner, Limits, is_head_request};
 pub use headers::{HeaderSlots, Headers, MAX_HEADERS};
 pub use methods::Methods;
+pub use origin::{InvalidOrigin, Origin, Origins};
 pub use protocols::{Accept, Accepted, Protocols, Refusal};
 pub use request::{Request, parse};
 pub use response::{Body, HeadOptions, Response, Source, SourceError, write_switching_protocols};

@@ -188,6 +188,12 @@ impl Refusal {
         Self(Box::new(Response::text(StatusCode::BAD_REQUEST, text)))
     }
 
+    /// RFC 6455 4.2.2 (4). It does not say which origins are allowed: whoever may know does.
+    pub(super) fn origin() -> Self {
+        let text = "WebSockets are not opened to pages of this origin\n";
+        Self(Box::new(Response::text(StatusCode::FORBIDDEN, text)))
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn header(self, name: HeaderName, value: HeaderValue) -> Self {

@@ -51,6 +51,7 @@ impl<'a> Request<'a> {
         let headers = slots.parse(head.fields(), limits.headers)?;
         let host = parse_host(&headers, version)?;
         let framing = Framing::parse(&headers, version)?;
+        check_expectations(&headers, version)?;
         let host = target.authority.or(host);
         let variables = Variables::default();
         Ok(Self { method, target, version, host, headers, framing, variables })
@@ -147,7 +148,9 @@ impl<'a> Request<'a> {
     /// for [`Upgrade::validate`](super::Upgrade::validate) to judge.
     #[must_use]
     pub fn is_upgrade(&self) -> bool {
-        self.header("upgrade").is_some() || self.headers.lists("connection", "upgrade")
+        self.header("upgrade").is_some()
+            || self.header("sec-websocket-key").is_some()
+            || self.headers.lists("connection", "upgrade")
     }
 }
 
@@ -163,6 +166,17 @@ fn parse_host<'a>(
         Some(_) => Err(RequestError::InvalidHost),
         None if version == Version::HTTP_10 => Ok(None),
         None => Err(RequestError::MissingHost),
+    }
+}
+
+/// RFC 9110 10.1.1: `100-continue` is answered with the final status at once, which a server that
+/// needs no body to decide always may. HTTP/1.0 has no expectations.
+fn check_expectations(headers: &Headers<'_>, version: Version) -> Result<(), RequestError> {
+    let is_known = |found: &[u8]| found.eq_ignore_ascii_case(b"100-continue");
+    if version == Version::HTTP_10 || headers.elements("expect").all(is_known) {
+        Ok(())
+    } else {
+        Err(RequestError::Expectation)
     }
 }
 

@@ -71,9 +71,12 @@ pub struct HeadOptions<'a> {
 }
 
 impl Response {
-    /// A response without headers and body.
+    /// A response without headers and body. A 1xx is no answer (RFC 9110 15.2), and a 101 would
+    /// make a proxy believe in a tunnel that is not there, so such a status becomes 500.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
+        let answers = !status.is_informational();
+        let status = if answers { status } else { StatusCode::INTERNAL_SERVER_ERROR };
         Self { status, headers: HeaderMap::new(), body: Body::Empty }
     }
 
@@ -155,10 +158,11 @@ impl Response {
         if self.has_body() { self.body } else { Body::Empty }
     }
 
-    /// RFC 9112 6.3: these statuses end with their head, whatever it says.
+    /// RFC 9112 6.3: 204 and 304 end with their head, whatever it says. RFC 9110 15.3.6: 205 has
+    /// no content, and says so as other responses do.
     fn has_body(&self) -> bool {
-        !self.status.is_informational()
-            && !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        let without = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
+        !without.contains(&self.status)
     }
 
     /// Appends the status line, the headers and the empty line. For HEAD this is the whole
@@ -170,7 +174,9 @@ impl Response {
         if !options.date.is_empty() {
             write_parts(out, &["Date: ", options.date, "\r\n"]);
         }
-        if self.has_body() {
+        if self.status == StatusCode::RESET_CONTENT {
+            write_parts(out, &["Content-Length: 0\r\n"]);
+        } else if self.has_body() {
             write_parts(out, &["Content-Length: ", &self.body.len().to_string(), "\r\n"]);
         }
         self.write_connection(out, options);
@@ -284,11 +290,21 @@ pub(super) fn write_parts(out: &mut Vec<u8>, parts: &[&str]) {
     parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
 }
 
+/// Names, or starts of names, in which not every word starts with a capital and goes on without.
+const SPELLINGS: [(&str, &str); 3] = [
+    ("sec-websocket-", "Sec-WebSocket-"),
+    ("etag", "ETag"),
+    ("www-authenticate", "WWW-Authenticate"),
+];
+
 /// `HeaderName` is kept in lower case. HTTP/1.1 does not mind, but people and scripts that read
 /// heads expect `Content-Type`.
 pub(super) fn write_header(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    let spelt = SPELLINGS.iter().find(|(start, _)| name.as_str().starts_with(start));
+    let (start, spelling) = spelt.copied().unwrap_or_default();
+    write_parts(out, &[spelling]);
     let mut starts_word = true;
-    out.extend(name.as_str().bytes().map(|byte| {
+    out.extend(name.as_str()[start.len()..].bytes().map(|byte| {
         let starts = std::mem::replace(&mut starts_word, byte == b'-');
         if starts { byte.to_ascii_uppercase() } else { byte }
     }));

@@ -10,7 +10,8 @@ const SEEDS: [&str; 3] = [
      Sec-WebSocket-Extensions: permessage-deflate; a=\"1\\0\"; b, x\r\n\r\n",
     "\r\nGET http://a/../x HTTP/1.1\r\nHost: [::1]:80\r\nRange: bytes=1-2\r\n\
      If-None-Match: W/\"a\", \"b\"\r\nIf-Range: \"c\"\r\n\
-     If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n",
+     If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\nOrigin: https://a:443\r\n\
+     Accept-Encoding: gzip;q=0.5, br\r\n\r\n",
     "POST /a HTTP/1.0\r\nContent-Length: 18446744073709551615\r\n\
      Transfer-Encoding: gzip, chunked\r\nConnection: close\r\n\r\n",
 ];
@@ -52,7 +53,10 @@ fn exercise(request: &Request<'_>, router: &Router<()>) {
     let _ = (request.keep_alive(), request.is_upgrade(), request.framing(), request.query());
     let _ = relative_path(request.path());
     let modified = std::time::SystemTime::UNIX_EPOCH;
-    let _ = decide(request, &FileInfo { length: 3, modified, inode: 1 });
+    let info = FileInfo { length: 3, modified, inode: 1, coding: None };
+    let _ = decide(request, &info);
+    assert!(AcceptEncoding::of(request).preferred().count() <= 2);
+    let _ = Origins::only(["https://a"]).expect("valid").check(request);
     if let Lookup::Found { variables, .. } = router.find(request.method(), request.path()) {
         let _ = variables.value("name");
     }

@@ -36,6 +36,7 @@ impl<'a> Upgrade<'a> {
         check_hop(&headers)?;
         check_version(&headers)?;
         let accept_key = derive_accept_key(parse_key(&headers)?);
+        check_offers(&headers)?;
         let protocols = Protocols::parse(&headers).map_err(|_| UpgradeError::Protocols)?;
         let extensions = Extensions::validate(headers).map_err(|_| UpgradeError::Extensions)?;
         Ok(Self { accept_key, protocols, extensions })
@@ -124,6 +125,15 @@ fn is_key(key: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+/// 4.3: the lists of subprotocols and extensions have an element if they are there.
+fn check_offers(headers: &Headers<'_>) -> Result<(), UpgradeError> {
+    let is_empty = |name| headers.first(name).is_some() && headers.elements(name).next().is_none();
+    if is_empty("sec-websocket-protocol") {
+        return Err(UpgradeError::Protocols);
+    }
+    if is_empty("sec-websocket-extensions") { Err(UpgradeError::Extensions) } else { Ok(()) }
 }
 
 /// The rule of RFC 6455 4.2.1 that a request violates.

@@ -9,8 +9,8 @@ use crate::{
     config::Compression,
     conn::{Answer, AnySession, Application},
     http::{
-        self, Accept, Accepted, DeflateParams, Lookup, PatternError, Protocols, Refusal, Response,
-        Router, Upgrade,
+        self, Accept, Accepted, DeflateParams, Lookup, Origins, PatternError, Protocols, Refusal,
+        Response, Router, Upgrade,
     },
 };
 
@@ -115,6 +115,9 @@ impl Routes {
 
     /// Upgrades to WebSocket. The producer looks at the request and at the subprotocols offered,
     /// and accepts with a session or refuses; it runs on the worker.
+    ///
+    /// Pages of all sites may connect. If cookies or the network they come from grant users
+    /// anything, that is [`websocket_from`](Self::websocket_from)'s to prevent.
     pub fn websocket<S: Session>(
         self,
         pattern: &str,
@@ -123,7 +126,33 @@ impl Routes {
         + Sync
         + 'static,
     ) -> Self {
+        self.websocket_from(pattern, Origins::any(), producer)
+    }
+
+    /// Upgrades to WebSocket for pages of these origins; others get 403, and the producer is not
+    /// asked (RFC 6455 sections 4.2.2 and 10.2).
+    ///
+    /// ```
+    /// # use wireloop::{Echo, Routes, http::{InvalidOrigin, Origins}};
+    /// # fn main() -> Result<(), InvalidOrigin> {
+    /// let origins = Origins::only(["https://example.org", "http://localhost:8181"])?;
+    /// let routes = Routes::new().websocket_from("/echo", origins, |_request, protocols| {
+    ///     protocols.choose("echo").map(|accept| accept.session(Echo))
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn websocket_from<S: Session>(
+        self,
+        pattern: &str,
+        origins: Origins,
+        producer: impl Fn(&Request<'_>, Protocols<'_>) -> Result<Accepted<S>, Refusal>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
         let producer = move |request: &Request<'_>, protocols: Protocols<'_>| -> Produced {
+            origins.check(request)?;
             let Accepted { accept, session } = producer(request, protocols)?;
             Ok((accept, Box::new(SessionCell::new(session))))
         };

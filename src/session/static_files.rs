@@ -13,15 +13,18 @@ use std::{
     time::SystemTime,
 };
 
-use ::http::{HeaderValue, Method, StatusCode, header::LOCATION};
+use ::http::{
+    HeaderValue, Method, StatusCode,
+    header::{LOCATION, VARY},
+};
 use rustix::{
     fs::{Mode, OFlags, ResolveFlags},
     io::Errno,
 };
 
 use crate::http::{
-    FileInfo, Methods, Request, Response, Source, SourceError, TRAILING_WILDCARD, decide,
-    file_response, relative_path,
+    AcceptEncoding, ContentCoding, FileInfo, Methods, Request, Response, Source, SourceError,
+    TRAILING_WILDCARD, decide, file_response, relative_path,
 };
 
 /// `openat2` gives up with EAGAIN when a directory is renamed while it checks that `..` stays
@@ -32,6 +35,9 @@ const OPEN_ATTEMPTS: usize = 4;
 ///
 /// The directory is opened once, so that it stays the same one when its name is given to
 /// another: restart or build a new `StaticFiles` to serve that.
+///
+/// If there is `page.html.br` or `page.html.gz` beside `page.html` and the client accepts it, it
+/// is sent in its place (RFC 9110 section 12.5.3). Nobody checks that their contents agree.
 #[derive(Debug)]
 pub struct StaticFiles {
     root: PathBuf,
@@ -71,13 +77,29 @@ impl StaticFiles {
             Err(error) => return failure(error.status()),
         };
         match self.open_file(&name) {
-            Ok((file, metadata)) if metadata.is_file() => serve(request, &name, file, &metadata),
+            Ok(original) if original.1.is_file() => self.serve(request, &name, original),
             Ok((_, metadata)) if metadata.is_dir() && !path.ends_with('/') => {
                 redirect_to_directory(request)
             }
             Ok(_) => failure(StatusCode::NOT_FOUND),
             Err(error) => failure(status_of(error)),
         }
+    }
+
+    /// Serves the original, or the same content in a coding that the client prefers.
+    fn serve(&self, request: &Request<'_>, name: &str, original: (File, Metadata)) -> Response {
+        let accepted = AcceptEncoding::of(request);
+        let coded = accepted.preferred().find_map(|coding| {
+            let sibling = self.open_file(&format!("{name}{}", coding.suffix())).ok()?;
+            sibling.1.is_file().then_some((sibling, Some(coding)))
+        });
+        let response = match coded {
+            Some((file, coding)) => serve(request, name, file, coding),
+            None if accepted.accepts_identity() => serve(request, name, original, None),
+            None => failure(StatusCode::NOT_ACCEPTABLE),
+        };
+        // Also where there is only the original: tomorrow there may be another.
+        response.header(VARY, HeaderValue::from_static("Accept-Encoding"))
     }
 
     fn directory(&self) -> io::Result<&OwnedFd> {
@@ -156,11 +178,16 @@ fn redirect_to_directory(request: &Request<'_>) -> Response {
     }
 }
 
-fn serve(request: &Request<'_>, name: &str, file: File, metadata: &Metadata) -> Response {
+fn serve(
+    request: &Request<'_>,
+    name: &str,
+    (file, metadata): (File, Metadata),
+    coding: Option<ContentCoding>,
+) -> Response {
     let Ok(modified) = metadata.modified() else {
         return failure(StatusCode::INTERNAL_SERVER_ERROR);
     };
-    let info = FileInfo { length: metadata.len(), modified, inode: metadata.ino() };
+    let info = FileInfo { length: metadata.len(), modified, inode: metadata.ino(), coding };
     let decision = decide(request, &info);
     file_response(decision, name, &info, SystemTime::now(), |offset, remaining| {
         Box::new(FileSource { file, offset, remaining })

@@ -6,8 +6,16 @@ mod support;
 
 mod closing;
 mod compression;
+mod costs;
+mod file_requests;
+mod files;
 mod frames;
+mod handshake;
+mod http;
 mod memory;
+mod mutations;
+mod negotiation;
+mod smuggling;
 
 use support::serve;
 use wireloop::{Echo, Routes};

@@ -138,6 +138,17 @@ impl Binary {
         line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
     }
 
+    /// How much processor time its threads have used, to the nanosecond.
+    pub(crate) fn running_time(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let nanoseconds = tasks.map(|task| {
+            let path = task.expect("it runs").path().join("schedstat");
+            let schedstat = fs::read_to_string(path).expect("proc(5)");
+            schedstat.split(' ').next().and_then(|running| running.parse::<u64>().ok())
+        });
+        Duration::from_nanos(nanoseconds.sum::<Option<u64>>().expect("a number"))
+    }
+
     /// How much memory it uses, in bytes.
     pub(crate) fn resident_bytes(&self) -> usize {
         let path = format!("/proc/{}/statm", self.child.id());

@@ -279,15 +279,30 @@ impl Client {
     /// The connection is gone, in order or by a reset; what came before does not matter.
     #[track_caller]
     pub(crate) fn expect_gone(&mut self) {
+        self.read_until_gone();
+    }
+
+    /// Reads until the connection is gone, in order or by a reset; how much came before.
+    #[track_caller]
+    pub(crate) fn read_until_gone(&mut self) -> usize {
         let mut buffer = [0; 65_536];
+        let mut total = 0;
         loop {
             match self.stream.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+                Ok(0) => return total,
+                Ok(count) => total += count,
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return total,
                 Err(error) => panic!("the connection goes on: {error}"),
             }
         }
+    }
+
+    /// Everything until the server ends the connection, which it does without a reset.
+    #[track_caller]
+    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.stream.read_to_end(&mut bytes).expect("the connection ends, but not with a reset");
+        bytes
     }
 
     /// Nothing arrives for this long: for what must not happen there is nothing to wait for.

@@ -10,7 +10,7 @@ const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
 fn file() -> FileInfo {
     let modified = SystemTime::UNIX_EPOCH + Duration::new(MODIFIED, 5);
-    FileInfo { length: 10, modified, inode: 0x2a }
+    FileInfo { length: 10, modified, inode: 0x2a, coding: None }
 }
 
 fn decision_of(method: &str, lines: &[&str]) -> Decision {
@@ -100,6 +100,7 @@ fn the_tag_is_strong_quoted_and_changes_with_the_file() {
         FileInfo { length: 11, ..file() },
         FileInfo { modified: later, ..file() },
         FileInfo { inode: 0x2b, ..file() },
+        FileInfo { coding: Some(ContentCoding::Gzip), ..file() },
     ] {
         assert_ne!(other.etag(), tag);
     }
@@ -205,6 +206,16 @@ fn if_range_is_exact() {
     }
     let line = format!("If-Range: {tag}");
     assert_eq!(decision(&[&line, &line, "Range: bytes=2-4"]), Decision::Full);
+}
+
+#[test]
+fn coded_content_says_so_and_keeps_the_type_of_the_original() {
+    let coded = FileInfo { coding: Some(ContentCoding::Brotli), ..file() };
+    let full = response(Decision::Full, &coded);
+    assert_eq!(header(&full, CONTENT_ENCODING), Some("br"));
+    assert_eq!(header(&full, CONTENT_TYPE), Some("text/html; charset=utf-8"));
+    assert_eq!(header(&response(Decision::NotModified, &coded), CONTENT_ENCODING), None);
+    assert_eq!(header(&response(Decision::Full, &file()), CONTENT_ENCODING), None);
 }
 
 #[test]

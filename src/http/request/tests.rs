@@ -326,12 +326,25 @@ fn keep_alive_follows_version_and_connection() {
 }
 
 #[test]
-fn an_upgrade_is_seen_in_either_header() {
+fn an_upgrade_is_seen_in_any_of_its_headers() {
     let of = |lines: &str| {
         let input = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         with_request(input.as_bytes(), |request| request.is_upgrade()).expect("valid")
     };
     assert!(of("Upgrade: h2c\r\n"));
     assert!(of("Connection: keep-alive, Upgrade\r\n"));
+    assert!(of("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"));
     assert!(!of("Connection: upgraded\r\n"));
+}
+
+#[test]
+fn the_only_expectation_is_100_continue() {
+    for value in ["100-continue", "100-Continue", "", "100-continue, 100-CONTINUE"] {
+        assert_eq!(error_with(&format!("Expect: {value}\r\n")), None, "{value}");
+    }
+    for value in ["200-ok", "100-continue, x", "100-continue;a=b", "\"100-continue\""] {
+        let error = error_with(&format!("Expect: {value}\r\n"));
+        assert_eq!(error, Some(RequestError::Expectation), "{value}");
+    }
+    assert_eq!(error("GET / HTTP/1.0\r\nExpect: 200-ok\r\n\r\n"), None);
 }

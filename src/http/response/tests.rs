@@ -20,10 +20,18 @@ fn a_head_has_date_length_and_headers() {
     assert_eq!(
         head(&response, HeadOptions { date: DATE, ..KEEP }),
         "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 5\r\n\
-         Content-Type: text/plain; charset=utf-8\r\nEtag: \"1\"\r\n\r\n"
+         Content-Type: text/plain; charset=utf-8\r\nETag: \"1\"\r\n\r\n"
     );
     let Body::Bytes(body) = response.into_body() else { panic!("the body is bytes") };
     assert_eq!(*body, *b"hello");
+}
+
+#[test]
+fn names_are_spelt_as_people_expect() {
+    for name in ["ETag", "Sec-WebSocket-Version", "WWW-Authenticate", "Content-Type", "X-A"] {
+        let response = Response::new(StatusCode::OK).try_header(name, "a").expect("valid");
+        assert!(head(&response, KEEP).contains(&format!("\r\n{name}: a\r\n")), "{name}");
+    }
 }
 
 #[test]
@@ -37,13 +45,24 @@ fn repeated_headers_stay_apart() {
 
 #[test]
 fn statuses_without_a_body_have_no_length() {
-    for status in [100, 101, 204, 304] {
+    for status in [204, 304] {
         let status = StatusCode::from_u16(status).expect("a status");
         let response = Response::text(status, "never sent");
         assert!(!head(&response, KEEP).contains("Content-Length"), "{status}");
         assert!(response.into_body().is_empty(), "{status}");
     }
     assert!(head(&Response::new(StatusCode::NOT_FOUND), KEEP).contains("Content-Length: 0\r\n"));
+    let reset = Response::text(StatusCode::RESET_CONTENT, "never sent");
+    assert!(head(&reset, KEEP).contains("Content-Length: 0\r\n"));
+    assert!(reset.into_body().is_empty());
+}
+
+#[test]
+fn an_interim_status_is_no_answer() {
+    for status in [100, 101, 103, 199] {
+        let status = StatusCode::from_u16(status).expect("a status");
+        assert_eq!(Response::new(status).status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
 }
 
 #[test]

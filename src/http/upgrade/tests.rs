@@ -168,6 +168,12 @@ fn malformed_offers_are_refused() {
     assert_eq!(error_with("Sec-WebSocket-Protocol: a b\r\n"), Some(UpgradeError::Protocols));
     assert_eq!(error_with("Sec-WebSocket-Extensions: a;\r\n"), Some(UpgradeError::Extensions));
     assert_eq!(error_with("Sec-WebSocket-Extensions: a; b=c, d\r\n"), None);
+    for nothing in ["", " , ,"] {
+        let line = |name| format!("Sec-WebSocket-{name}: {nothing}\r\n");
+        assert_eq!(error_with(&line("Protocol")), Some(UpgradeError::Protocols));
+        assert_eq!(error_with(&line("Extensions")), Some(UpgradeError::Extensions));
+        assert_eq!(error_with(&(line("Protocol") + "Sec-WebSocket-Protocol: a\r\n")), None);
+    }
 }
 
 #[test]

@@ -226,6 +226,28 @@ fn a_range_is_read_from_its_start() {
 }
 
 #[test]
+fn a_coded_sibling_is_sent_to_who_accepts_it() {
+    let site = Site::new();
+    fs::write(site.root().join("a b.txt.gz"), "gzip").expect("a file");
+    fs::create_dir(site.root().join("a b.txt.br")).expect("a directory");
+    let get = |lines: &str| {
+        let response = site.request("GET /a%20b.txt", lines);
+        let encoding = response.headers().get(header::CONTENT_ENCODING).cloned();
+        assert_eq!(response.headers().get(VARY).expect("Vary"), "Accept-Encoding");
+        (encoding.map(|value| value.to_str().expect("ASCII").to_owned()), content(response))
+    };
+    let coded = (Some("gzip".into()), "gzip".into());
+    assert_eq!(get("Accept-Encoding: br, gzip\r\n"), coded);
+    assert_eq!(get(""), (None, "0123456789".into()));
+    assert_eq!(get("Accept-Encoding: br\r\n"), (None, "0123456789".into()));
+    assert_eq!(get("Accept-Encoding: gzip, identity;q=0\r\n"), coded);
+    let refused = site.request("GET /", "Accept-Encoding: gzip, identity;q=0\r\n");
+    assert_eq!(refused.status(), StatusCode::NOT_ACCEPTABLE);
+    let alone = site.request("GET /a%20b.txt.gz", "");
+    assert_eq!(content(alone), "gzip");
+}
+
+#[test]
 fn a_client_that_has_the_file_gets_304() {
     let site = Site::new();
     let response = site.request("GET /", "");

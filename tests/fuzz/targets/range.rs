@@ -19,6 +19,7 @@ fuzz_target!(|data: &[u8]| {
         length,
         modified: SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777),
         inode: 7,
+        coding: None,
     };
     let etag = file.etag();
     let (condition, holds) = match choices.byte() % 6 {
