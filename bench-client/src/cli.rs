@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use clap::Parser;
 
-use crate::compression::Compression;
+use crate::{compression::Compression, payload::Content};
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
 /// wireloop server as a process of its own and measures that.
@@ -62,6 +62,10 @@ pub(crate) struct Arguments {
     )]
     pub(crate) compression: Compression,
 
+    /// Send JSON-like text, which compresses as real messages do
+    #[arg(long, conflicts_with = "text")]
+    pub(crate) json: bool,
+
     /// Load before the measurement, not counted
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
     pub(crate) warm_up: Duration,
@@ -101,6 +105,16 @@ pub(crate) struct Arguments {
     /// Be the server: what the process without a URL starts
     #[arg(long, hide = true, conflicts_with = "url")]
     pub(crate) serve: bool,
+}
+
+impl Arguments {
+    pub(crate) fn content(&self) -> Content {
+        match (self.json, self.text) {
+            (true, _) => Content::Json,
+            (false, true) => Content::Text,
+            (false, false) => Content::Bytes,
+        }
+    }
 }
 
 fn size(text: &str) -> Result<usize, String> {

@@ -36,7 +36,7 @@ use crate::{
     cli::Arguments,
     cost::{CpuTime, resident_bytes},
     load::Loader,
-    payload::Payloads,
+    payload::{Content, Payloads},
     report::{Progress, Report, ServerCost},
     run::{Plan, Schedule},
     server::LocalServer,
@@ -99,8 +99,8 @@ fn measure(arguments: Arguments) -> Result<Report, String> {
     let target = Target::resolve(&url.unwrap_or_default())?;
     let pid = local.as_ref().map(LocalServer::pid).or(arguments.server_pid);
     let plan = Arc::new(Plan {
-        payloads: Payloads::new(arguments.size, arguments.text, &mut rand::make_rng()),
-        kind: if arguments.text { Kind::Text } else { Kind::Binary },
+        payloads: Payloads::new(arguments.size, arguments.content(), &mut rand::make_rng()),
+        kind: if arguments.content() == Content::Bytes { Kind::Binary } else { Kind::Text },
         rate: arguments.rate,
         arguments,
         target,

@@ -16,15 +16,26 @@ pub(crate) struct Payloads {
     size: usize,
 }
 
+/// What payloads hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Any bytes.
+    Bytes,
+    /// Printable characters.
+    Text,
+    /// Parts of a list of records with numbers, names, flags and times.
+    Json,
+}
+
 impl Payloads {
-    /// Payloads of `size` bytes; printable if they are to be text.
-    pub(crate) fn new(size: usize, is_text: bool, rng: &mut StdRng) -> Self {
+    /// Payloads of `size` bytes.
+    pub(crate) fn new(size: usize, content: Content, rng: &mut StdRng) -> Self {
         let mut block = vec![0; OFFSETS + size];
         rng.fill_bytes(&mut block);
-        if is_text {
-            for byte in &mut block {
-                *byte = b' ' + *byte % 95;
-            }
+        match content {
+            Content::Bytes => {}
+            Content::Text => block.iter_mut().for_each(|byte| *byte = b' ' + *byte % 95),
+            Content::Json => block = records(block.len(), rng),
         }
         Self { block, size }
     }
@@ -57,6 +68,34 @@ impl Payloads {
     }
 }
 
+/// JSON as services send it: names that repeat, and values that do not.
+fn records(size: usize, rng: &mut StdRng) -> Vec<u8> {
+    let names = ["Alice", "Bob", "Charlie", "Dana", "Eve", "Frank", "Grace", "Heidi"];
+    let states = ["open", "filled", "cancelled", "pending"];
+    let mut text = String::with_capacity(size + 200);
+    while text.len() < size {
+        let random = rng.next_u64();
+        let pick = |shift: u32, count: u64| (random >> shift) % count;
+        text += &format!(
+            "{{\"id\":{},\"user\":\"{}\",\"state\":\"{}\",\"price\":{}.{:02},\"amount\":{},\
+             \"active\":{},\"time\":\"2026-11-{:02}T{:02}:{:02}:{:02}Z\"}},",
+            pick(0, 1 << 24),
+            names[pick(24, 8) as usize],
+            states[pick(27, 4) as usize],
+            pick(29, 1000),
+            pick(39, 100),
+            pick(9, 5000),
+            pick(46, 2) == 1,
+            1 + pick(47, 28),
+            pick(52, 24),
+            pick(3, 60),
+            pick(33, 60),
+        );
+    }
+    text.truncate(size);
+    text.into_bytes()
+}
+
 /// The sequence number in hexadecimal digits, modulo 2^32: text as well as bytes.
 fn digits(sequence: u64) -> [u8; DIGITS] {
     std::array::from_fn(|place| {
@@ -75,7 +114,7 @@ mod tests {
     fn a_payload_is_recognised_and_no_other_is() {
         let mut rng = StdRng::seed_from_u64(1);
         for size in [0, 1, 7, 8, 20, 300] {
-            let payloads = Payloads::new(size, false, &mut rng);
+            let payloads = Payloads::new(size, Content::Bytes, &mut rng);
             let mut buffer = Vec::new();
             payloads.write(3, 99, &mut buffer);
             assert_eq!(buffer.len(), size);
@@ -94,10 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn text_is_printable() {
-        let payloads = Payloads::new(100, true, &mut StdRng::seed_from_u64(1));
-        let mut buffer = Vec::new();
-        payloads.write(1, u64::MAX, &mut buffer);
-        assert!(buffer.iter().all(|byte| (b' '..=b'~').contains(byte)));
+    fn text_and_json_are_printable() {
+        for content in [Content::Text, Content::Json] {
+            let payloads = Payloads::new(100, content, &mut StdRng::seed_from_u64(1));
+            let mut buffer = Vec::new();
+            payloads.write(1, u64::MAX, &mut buffer);
+            assert!(buffer.iter().all(|byte| (b' '..=b'~').contains(byte)));
+        }
     }
 }

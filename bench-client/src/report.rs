@@ -10,6 +10,7 @@ use std::{
 use crate::{
     cli::Arguments,
     compression::Compression,
+    payload::Content,
     stats::{Interval, Stats, Times},
 };
 
@@ -52,8 +53,12 @@ impl Report {
     }
 
     fn write_load(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Arguments { connections, threads, size, depth, text, .. } = &self.arguments;
-        let kind = if *text { "text" } else { "binary" };
+        let Arguments { connections, threads, size, depth, .. } = &self.arguments;
+        let kind = match self.arguments.content() {
+            Content::Bytes => "binary",
+            Content::Text => "text",
+            Content::Json => "JSON-like text",
+        };
         writeln!(f, "wireloop-bench: {}", self.url)?;
         write!(f, "  {}, {size} B {kind}, ", plural(connections.get(), "connection"))?;
         match self.arguments.rate {
