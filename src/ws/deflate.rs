@@ -34,7 +34,7 @@ pub struct Deflation {
     sends: Context,
     window_bits: u8,
     /// The compressor of a connection that keeps its context.
-    own: Option<Compress>,
+    own: Option<Box<Compress>>,
 }
 
 impl Deflation {
@@ -91,7 +91,7 @@ impl Deflater {
         self.output.clear();
         match deflation.sends {
             Context::Kept => {
-                let compress = deflation.own.get_or_insert_with(new);
+                let compress = deflation.own.get_or_insert_with(|| Box::new(new()));
                 deflate(compress, payload, &mut self.output);
                 // What was deflated is part of the context: it has to be sent.
                 Some(&self.output)

@@ -218,10 +218,11 @@ impl Stream {
         }
     }
 
-    /// Ends a message, which must stand at the end of a block.
+    /// Ends a message, which must stand at the end of a block. One without any block is empty,
+    /// although its sender should have sent an octet (RFC 7692 section 7.2.3.6).
     fn finish(&mut self, output: &mut Vec<u8>, limit: usize) -> Result<(), ProtocolError> {
         let length = output.len();
-        if !self.has_ended {
+        if !self.has_ended && self.decompress.total_in() > 0 {
             make_room(output, TAIL.len(), limit);
             let end = self.step(&TAIL, output)?;
             if end != (TAIL.len(), Status::StreamEnd) || output.len() != length {

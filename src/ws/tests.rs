@@ -156,6 +156,8 @@ fn the_examples_of_rfc_7692_section_7_2_3() {
     assert_eq!(receive(&both), Err(ProtocolError::InvalidDeflate));
     // 7.2.3.6: an empty message.
     assert_eq!(receive(&frame(0xc1, &[0x00])), Ok(vec![Vec::new()]));
+    // The same from peers that leave the octet out.
+    assert_eq!(receive(&frame(0xc1, &[])), Ok(vec![Vec::new()]));
 }
 
 #[test]
@@ -172,7 +174,7 @@ fn blocks_may_follow_a_final_one() {
 fn what_is_not_deflate_is_refused() {
     let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
     // Every truncation, a reserved block type, and garbage.
-    for end in 0..hello.len() {
+    for end in 1..hello.len() {
         assert_eq!(
             receive(&frame(0xc1, &hello[..end])),
             Err(ProtocolError::InvalidDeflate),

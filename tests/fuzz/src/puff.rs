@@ -4,6 +4,9 @@
 /// What a message is inflated to: `None` if it is not DEFLATE, or ends within a block. `before` is
 /// what it may refer to.
 pub fn message(payload: &[u8], before: &[u8]) -> Option<Vec<u8>> {
+    if payload.is_empty() {
+        return Some(Vec::new());
+    }
     let bytes = [payload, &[0, 0, 0xff, 0xff]].concat();
     let mut output = before.to_vec();
     let mut bits = Bits { bytes: &bytes, position: 0 };
