@@ -113,17 +113,19 @@ rust_tests() {
 }
 
 outside_tests() {
-    local driver server
+    local driver server contexts
     ! wants interop || step 'interop clients' tests/interop/setup.sh
     ! wants autobahn || step 'autobahn suite' tests/autobahn/setup.sh
     for driver in $DRIVERS; do
         server=("$binary" --driver "$driver")
         if wants interop; then
             step "interop curl, $driver" python3 tests/server.py "${server[@]}" -- tests/interop/curl.sh
-            step "interop python, $driver" python3 tests/server.py "${server[@]}" -- \
-                "$WIRELOOP_CACHE/venv/bin/python" tests/interop/python_websockets.py
-            step "interop node, $driver" env NODE_MODULES="$WIRELOOP_CACHE/node/node_modules" \
-                python3 tests/server.py "${server[@]}" -- node tests/interop/node_ws.mjs
+            for contexts in fresh kept; do
+                step "interop python, $driver, $contexts" python3 tests/server.py "${server[@]}" --compression $contexts -- \
+                    "$WIRELOOP_CACHE/venv/bin/python" tests/interop/python_websockets.py "--$contexts"
+                step "interop node, $driver, $contexts" env NODE_MODULES="$WIRELOOP_CACHE/node/node_modules" \
+                    python3 tests/server.py "${server[@]}" --compression $contexts -- node tests/interop/node_ws.mjs "--$contexts"
+            done
         fi
         ! wants browser || step "browser, $driver" python3 tests/browser/page.py "${server[@]}"
         if wants autobahn; then

@@ -32,7 +32,8 @@ function connect() {
     opened = true;
     attempts = 0;
     setState("connected");
-    show("CONNECTED", url, opening.protocol && `subprotocol ${opening.protocol}`);
+    const agreed = [opening.protocol && `subprotocol ${opening.protocol}`, opening.extensions && "compressed"];
+    show("CONNECTED", url, agreed.filter(Boolean).join(", "));
   };
   opening.onmessage = (event) => socket === opening && received(event.data);
   opening.onclose = (event) => {

@@ -55,7 +55,9 @@ class Page:
         self.browser.type("#input", text)
 
     def connects(self, what, seconds=SECONDS):
-        self.check("subprotocol echo" in self.entry("CONNECTED", seconds)["note"], what)
+        note = self.entry("CONNECTED", seconds)["note"]
+        self.check("subprotocol echo" in note, what)
+        self.check("compressed" in note, "permessage-deflate is agreed")
         self.status("Connected")
 
     def sends_text(self):
@@ -68,6 +70,12 @@ class Page:
         self.mark()
         self.browser.type("#input", CONTROL + ENTER)
         self.check("equal" in self.entry("RESPONSE")["note"], "Ctrl+Enter sends")
+
+    def sends_compressible_text(self):
+        self.mark()
+        self.browser.script("document.getElementById('input').value = 'worth compressing, '.repeat(20000)")
+        self.browser.click("#send")
+        self.check("equal" in self.entry("RESPONSE")["note"], "a long text that is compressed both ways comes back")
 
     def sends_bytes(self):
         self.mark()
@@ -106,7 +114,7 @@ class Page:
         for name in ["rtt-last", "rtt-min", "rtt-median"]:
             value = self.browser.script(shown, name)
             self.check(float(value.removesuffix(" ms")) >= 0, f"{name} is shown")
-        self.check(self.browser.script(shown, "echoes") == "9", "nine echoes are counted")
+        self.check(self.browser.script(shown, "echoes") == "10", "ten echoes are counted")
 
     def has_no_complaints(self):
         complaints = self.browser.complaints()
@@ -151,6 +159,7 @@ def main():
         browser.open(server.url + "/")
         page.connects("the page opens and connects")
         page.sends_text()
+        page.sends_compressible_text()
         page.sends_bytes()
         page.sends_file()
         page.shows_html_as_text()

@@ -1,4 +1,5 @@
-// npm's `ws` as the client of a running echo server: node_ws.mjs URL
+// npm's `ws` as the client of a running echo server: node_ws.mjs [--kept] URL
+// `--kept` says that the server was started with `--compression kept`.
 // NODE_MODULES is the folder where `ws` is installed, outside the repository's own files.
 
 import assert from "node:assert/strict";
@@ -13,7 +14,8 @@ const SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1 << 20, 16 << 20];
 const CONNECTIONS = 200;
 const PIPELINED = 10_000;
 
-const echo = `${process.argv[2].replace(/^http/, "ws")}/echo`;
+const kept = process.argv.includes("--kept");
+const echo = `${process.argv.at(-1).replace(/^http/, "ws")}/echo`;
 let checks = 0;
 
 function same(actual, expected, what) {
@@ -120,11 +122,30 @@ const tests = {
   },
 
   async compression() {
-    const socket = await connect([], { perMessageDeflate: true });
-    for (const message of ["", "a".repeat(100_000), randomBytes(100_000), Buffer.alloc(100_000)]) {
-      await echoes(socket, message, "with permessage-deflate offered, a message");
+    const text = "some text that repeats itself, ".repeat(2000);
+    const messages = ["", "a", text, randomBytes(100_000), Buffer.alloc(1_000_000), "世界".repeat(1000), text, text.slice(0, 300)];
+    for (const options of [
+      true,
+      { threshold: 0 },
+      { threshold: 0, serverMaxWindowBits: 9 },
+      { threshold: 0, clientMaxWindowBits: 10 },
+      { threshold: 0, serverNoContextTakeover: true, clientNoContextTakeover: true },
+    ]) {
+      const what = JSON.stringify(options);
+      const socket = await connect([], { perMessageDeflate: options });
+      same(socket.extensions, "permessage-deflate", `${what} is accepted`);
+      const { params } = socket._receiver._extensions["permessage-deflate"];
+      const fresh = kept && !options.serverNoContextTakeover ? undefined : true;
+      same(params.server_no_context_takeover, fresh, `${what}: the server's context`);
+      same(params.server_max_window_bits, options.serverMaxWindowBits, `${what}: the server's window`);
+      for (const message of messages) {
+        await echoes(socket, message, `${what}: a message`);
+      }
+      const before = socket._socket.bytesRead;
+      await echoes(socket, text, `${what}: a message that is worth compressing`);
+      same(socket._socket.bytesRead - before < text.length / 5, true, `${what}: it comes back compressed`);
+      same(await closed(socket, 1000, "bye"), [1000, "bye"], `${what}: a clean close`);
     }
-    socket.terminate();
   },
 
   async manyConnections() {

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""PyPI's `websockets` as the client of a running echo server: python_websockets.py URL"""
+"""PyPI's `websockets` as the client of a running echo server: python_websockets.py [--kept] URL
+
+`--kept` says that the server was started with `--compression kept`.
+"""
 
 import asyncio
 import os
@@ -8,6 +11,7 @@ import time
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Close
 
 SECONDS = 60
@@ -15,7 +19,10 @@ SIZES = [1, 125, 126, 127, 65535, 65536, 1 << 20, 16 << 20]
 CONNECTIONS = 200
 PIPELINED = 10_000
 
-ECHO = "ws" + sys.argv[1].removeprefix("http").rstrip("/") + "/echo"
+TCP_INFO = 11
+
+MODE = "kept" if "--kept" in sys.argv else "fresh"
+ECHO = "ws" + sys.argv[-1].removeprefix("http").rstrip("/") + "/echo"
 checks = 0
 
 
@@ -105,10 +112,50 @@ async def subprotocols():
 
 
 async def compression():
-    """With the extension offered, whatever the server chose, messages come back unharmed."""
+    """Each agreement that can be asked for: what is agreed, and messages of all kinds under it."""
+    keeps = MODE == "kept"
+    for parameters in [
+        {},
+        {"client_max_window_bits": True},
+        {"client_max_window_bits": 9},
+        {"server_max_window_bits": 9},
+        {"server_max_window_bits": 15, "client_max_window_bits": 12},
+        {"server_no_context_takeover": True},
+        {"client_no_context_takeover": True},
+        {"server_no_context_takeover": True, "client_no_context_takeover": True, "server_max_window_bits": 10},
+    ]:
+        offer = ClientPerMessageDeflateFactory(**parameters)
+        async with client(compression=None, extensions=[offer], ping_interval=None) as socket:
+            agreed = socket.protocol.extensions
+            check([one.name for one in agreed] == ["permessage-deflate"], f"{parameters} is accepted")
+            agreed = agreed[0]
+            fresh = parameters.get("server_no_context_takeover", False) or not keeps
+            check(agreed.remote_no_context_takeover == fresh, f"{parameters}: the server's context")
+            fresh = parameters.get("client_no_context_takeover", False) or not keeps
+            check(agreed.local_no_context_takeover == fresh, f"{parameters}: the client's context")
+            bits = parameters.get("server_max_window_bits", 15)
+            check(agreed.remote_max_window_bits == bits, f"{parameters}: the server's window")
+            await compressed_echoes(socket)
     async with client(compression="deflate") as socket:
-        for message in ["", "a", "a" * 100_000, b"", os.urandom(100_000), "世界" * 1000]:
-            await echoes(socket, message, "with permessage-deflate offered, a message")
+        check(len(socket.protocol.extensions) == 1, "the default offer is accepted")
+        await compressed_echoes(socket)
+
+
+async def compressed_echoes(socket):
+    text = "some text that repeats itself, " * 2000
+    for message in ["", "a", text, b"", os.urandom(100_000), "世界" * 1000, text, b"\0" * 1_000_000, text[:300]]:
+        await echoes(socket, message, "a compressed message")
+    await socket.send([text[:1000], "", text[1000:]])
+    check(await socket.recv() == text, "compressed fragments come back as one message")
+    before = received_bytes(socket)
+    await echoes(socket, text, "a message that is worth compressing")
+    check(received_bytes(socket) - before < len(text) / 5, "it comes back compressed")
+
+
+def received_bytes(socket):
+    """What the kernel has received on the connection (tcpi_bytes_received)."""
+    info = socket.transport.get_extra_info("socket").getsockopt(6, TCP_INFO, 256)
+    return int.from_bytes(info[128:136], sys.byteorder)
 
 
 async def many_connections():
