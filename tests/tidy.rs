@@ -191,7 +191,7 @@ fn conformance_names_tests_that_exist_and_leaves_none_out() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("docs/CONFORMANCE.md")).expect("it can be read");
     let named: Vec<(String, &str)> = text.split('`').skip(1).step_by(2).filter_map(link).collect();
-    let sources = sources(&["src", "tests"]);
+    let sources = sources(&["src", "tests", "bench-client"]);
     let mut faults = String::new();
     for (path, name) in &named {
         let source = sources.iter().find(|source| source.path == *path);

@@ -13,11 +13,12 @@ use wireloop::{
 
 use crate::{compression, run::Run, stats::Failure};
 
-/// What a server may send: nothing above 1 GiB, whatever it announces.
-const RULES: Rules = Rules::new(
-    Role::Client,
-    Limits { frame_bytes: 1 << 30, message_bytes: 1 << 30, fragments: 1 << 20 },
-);
+/// What a server may send that is asked for echoes of a certain size: more than that, but nothing
+/// that costs a lot of memory, whatever it announces.
+fn rules(size: usize) -> Rules {
+    let most = size.saturating_mul(2).max(1 << 20);
+    Rules::new(Role::Client, Limits { frame_bytes: most, message_bytes: most, fragments: 1 << 20 })
+}
 
 /// A connection.
 #[derive(Debug)]
@@ -155,7 +156,7 @@ impl Connection {
         run: &mut Run<'_>,
     ) -> Result<(), Failure> {
         let compression = self.deflation.as_ref().map(|deflation| deflation.receives());
-        let rules = Rules { compression, ..RULES };
+        let rules = Rules { compression, ..rules(run.plan.arguments.size) };
         let mut receiver = std::mem::take(&mut self.receiver);
         let mut inflater = std::mem::take(&mut run.inflater);
         let mut input = Input::new(bytes);
@@ -174,7 +175,14 @@ impl Connection {
                 }
                 Ok(Some(Event::Close(frame))) => break self.take_close(frame, run),
                 Ok(Some(Event::Pong(_) | Event::Frame { .. })) => {}
-                Err(error) => break Err(error.into()),
+                Err(error) => {
+                    // 7.1.7: the server is told why; the connection is given up after that.
+                    let reason = error.to_string();
+                    let frame = CloseFrame { code: error.close_code(), reason: &reason };
+                    let key = Some(run.keys.mask());
+                    let _ = self.sender.close(&mut run.batch.bytes, Some(frame), key);
+                    break Err(error.into());
+                }
             }
         };
         inflater.trim();
