@@ -88,7 +88,14 @@ impl Active {
             match receiver.next_event(input, mode, &rules, inflater) {
                 Ok(None) => return Progress::Going,
                 Ok(Some(event)) => take_event(session, channel, event, !discards),
-                Err(error) => channel.fail(Error::Protocol(error)),
+                Err(error) => {
+                    // 7.1.7: nothing behind the fault is read. What arrived before it is, which
+                    // can only be something while nobody is waiting.
+                    if mode.is_some() {
+                        *receiver = Receiver::default();
+                    }
+                    channel.fail(Error::Protocol(error));
+                }
             }
         }
     }
@@ -170,7 +177,12 @@ fn wind_up(
                 let nothing = &mut Input::new(&mut []);
                 match receiver.next_event(nothing, Some(mode), rules, inflater) {
                     Ok(Some(event)) => take_event(session, channel, event, true),
-                    _ => tell_end(session, channel),
+                    Ok(None) => tell_end(session, channel),
+                    Err(error) => {
+                        // A compressed message that waited turns out to be none.
+                        *receiver = Receiver::default();
+                        channel.link.replace_end(End::Failed(Error::Protocol(error)));
+                    }
                 }
             }
             None if session.has_pending() => return Progress::Going,

@@ -106,6 +106,13 @@ impl Link {
         }
     }
 
+    /// The connection has ended before the end that was noted, as is found only now.
+    pub(super) fn replace_end(&mut self, end: End) {
+        if self.times_told() == 0 {
+            self.rare_mut().end = Some(end);
+        }
+    }
+
     /// What the session is told now of the end.
     pub(super) fn tell_end(&mut self) -> End {
         let rare = self.rare_mut();

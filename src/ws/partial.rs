@@ -44,6 +44,8 @@ pub(super) struct Partial {
     is_mid_message: bool,
     /// Of compressed messages: the part that was inflated, and what later ones may refer to.
     inflation: Option<Box<Inflation>>,
+    /// How much of the frame in front was inflated as it arrived, in compressed bytes.
+    collected_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -251,13 +253,14 @@ impl Partial {
             return None;
         }
         let frame = self.frames.pop_front()?;
+        let collected_bytes = std::mem::take(&mut self.collected_bytes);
         if frame.is_final {
             self.final_frames -= 1;
         } else if self.final_frames == 0
             && let Some(message) = &mut self.message
         {
             // No end of a message is in the backlog, so the frame is of the one that arrives.
-            message.waiting_bytes -= frame.payload_bytes;
+            message.waiting_bytes -= frame.payload_bytes + collected_bytes;
             message.waiting_frames = message.waiting_frames.saturating_sub(1);
         }
         self.is_mid_message = !frame.is_final;
@@ -329,6 +332,7 @@ impl Partial {
         inflater: &mut Inflater,
     ) -> Result<(), ProtocolError> {
         let inflation = self.inflation.get_or_insert_default();
+        self.collected_bytes += self.bytes.len() + payload.len();
         if !self.bytes.is_empty() {
             inflater.collect(inflation, &std::mem::take(&mut self.bytes), context, limit)?;
             self.frames[0].payload_bytes = 0;
