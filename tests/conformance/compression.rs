@@ -212,8 +212,8 @@ fn rfc7692_7_2_2_text_is_utf8_after_inflating() {
     });
 }
 
-/// A reserved block type, wrong lengths, a distance before the start, garbage, and every message
-/// that is cut short.
+/// A reserved block type, wrong lengths, a distance before the start, garbage, every message that
+/// is cut short, and one whose stored block would be completed by the octets that senders remove.
 #[test]
 fn rfc7692_7_2_2_what_is_not_deflate_fails_the_connection() {
     let hello = fresh(b"Hello, Hello, Hello");
@@ -221,6 +221,7 @@ fn rfc7692_7_2_2_what_is_not_deflate_fails_the_connection() {
         vec![0x06],
         vec![0xff; 100],
         vec![0x00, 0x05, 0x00, 0x05, 0x00],
+        vec![0x00, 0x05, 0x00, 0xfa, 0xff, 0x61],
         vec![0xf2, 0x00, 0x11, 0x00, 0x00],
         b"garbage, not DEFLATE".to_vec(),
     ];

@@ -1,23 +1,24 @@
 //! RFC 1951 read as plainly as possible, bit by bit, after zlib's `puff`; and RFC 7692 section
 //! 7.2.2 on top of it.
 
-/// What a message is inflated to: `None` if it is not DEFLATE, or ends within a block. `before` is
-/// what it may refer to.
+/// What a message is inflated to: `None` if it is not DEFLATE, or ends within a block, even if the
+/// octets that its sender took away would serve as that block's data. `before` is what it may
+/// refer to.
 pub fn message(payload: &[u8], before: &[u8]) -> Option<Vec<u8>> {
     if payload.is_empty() {
         return Some(Vec::new());
     }
     let bytes = [payload, &[0, 0, 0xff, 0xff]].concat();
     let mut output = before.to_vec();
-    let mut bits = Bits { bytes: &bytes, position: 0 };
+    let mut bits = Bits { bytes: &bytes, position: 0, data_end: 8 * payload.len() };
     let mut visible_from = 0;
     while bits.position < 8 * bytes.len() {
         if block(&mut bits, &mut output, visible_from)? {
             bits.align();
-            if bits.position == 8 * payload.len() {
+            if bits.position == bits.data_end {
                 break;
             }
-            if bits.position > 8 * payload.len() {
+            if bits.position > bits.data_end {
                 return None;
             }
             // Another stream follows.
@@ -30,6 +31,8 @@ pub fn message(payload: &[u8], before: &[u8]) -> Option<Vec<u8>> {
 struct Bits<'b> {
     bytes: &'b [u8],
     position: usize,
+    /// Nothing that is read behind this makes output.
+    data_end: usize,
 }
 
 impl Bits<'_> {
@@ -46,6 +49,11 @@ impl Bits<'_> {
     fn align(&mut self) {
         self.position = self.position.next_multiple_of(8);
     }
+
+    /// What was read last makes output.
+    fn is_data(&self) -> Option<()> {
+        (self.position <= self.data_end).then_some(())
+    }
 }
 
 /// Section 3.2.3; whether it was the last block.
@@ -60,6 +68,7 @@ fn block(bits: &mut Bits<'_>, output: &mut Vec<u8>, visible_from: usize) -> Opti
             }
             for _ in 0..length {
                 output.push(bits.take(8)? as u8);
+                bits.is_data()?;
             }
         }
         1 => {
@@ -132,7 +141,10 @@ fn compressed(
         [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0];
     loop {
         match literals.decode(bits)? {
-            literal @ 0..256 => output.push(literal as u8),
+            literal @ 0..256 => {
+                bits.is_data()?;
+                output.push(literal as u8);
+            }
             256 => return Some(()),
             symbol => {
                 let length = *LENGTHS.get(symbol - 257)? + bits.take(LENGTH_BITS[symbol - 257])?;
@@ -140,6 +152,7 @@ fn compressed(
                 let extra = (symbol / 2).saturating_sub(1) as u8;
                 let first = if symbol < 4 { symbol + 1 } else { (2 + symbol % 2 << extra) + 1 };
                 let distance = first + bits.take(extra)?;
+                bits.is_data()?;
                 if distance > output.len() - visible_from {
                     return None;
                 }
