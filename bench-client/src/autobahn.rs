@@ -181,12 +181,13 @@ impl Echo {
     }
 
     fn flush(&mut self, driver: &mut Epoll) {
-        let mut following = Vec::new();
-        let queue = &mut self.queue;
+        driver.flush(&mut self.batch, |_| {});
         // A send that fails is followed by the end of receiving.
-        driver.flush(&mut self.batch, |_, _| following.extend(queue.sent()));
-        for next in following {
-            driver.send(TOKEN, next);
+        while let Some((token, Ok(left))) = driver.unsent() {
+            self.queue.blocked(token, left, &mut self.batch);
+        }
+        if self.queue.has_waiting() && !self.queue.is_blocked() {
+            self.sent(driver);
         }
     }
 }

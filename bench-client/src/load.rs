@@ -2,7 +2,7 @@
 
 use std::{io, ops::Range, time::Duration};
 
-use wireloop::io::{Completion, Driver, Token};
+use wireloop::io::{Completion, Driver, SendBatch, Token};
 
 use crate::{
     connection::{Connection, State, ended, not_connected},
@@ -33,7 +33,8 @@ pub(crate) struct Loader<'p, D> {
     opening: usize,
     closed: usize,
     failed: Vec<(Token, Failure)>,
-    following: Vec<(Token, Vec<u8>)>,
+    /// Connections that have more to send than what is in the batch.
+    following: Vec<Token>,
 }
 
 impl<'p, D: Driver> Loader<'p, D> {
@@ -215,7 +216,7 @@ impl<'p, D: Driver> Loader<'p, D> {
                     let start = self.run.batch.bytes.len();
                     let was_opening = connection.opening_since().is_some();
                     let result = connection.received(bytes, now, &mut self.run);
-                    connection.queue.submit(token, &mut self.run.batch, start);
+                    submit(connection, start, &mut self.run.batch, &mut self.following);
                     self.opening -= usize::from(was_opening && connection.is_open());
                     self.failed.extend(result.err().map(|failure| (token, failure)));
                     if connection.is_closed() {
@@ -246,7 +247,7 @@ impl<'p, D: Driver> Loader<'p, D> {
         let start = self.run.batch.bytes.len();
         let connection = &mut self.connections[token.index as usize];
         let started = connection.connected(&mut self.run);
-        connection.queue.submit(token, &mut self.run.batch, start);
+        submit(connection, start, &mut self.run.batch, &mut self.following);
         match started {
             Ok(()) => self.driver.receive(token),
             Err(failure) => self.fail(token, failure),
@@ -269,21 +270,25 @@ impl<'p, D: Driver> Loader<'p, D> {
 
     /// Sends the output of the pass. Each message is stamped with the moment before its write.
     fn flush(&mut self) {
-        let Self { driver, run, connections, failed, following, .. } = self;
+        let Self { driver, run, connections, failed, .. } = self;
         let mut batch = std::mem::take(&mut run.batch);
         let mut before_write = run.plan.now();
-        driver.flush(&mut batch, |token, result| {
-            let connection = &mut connections[token.index as usize];
-            connection.stamp(before_write, run);
+        driver.flush(&mut batch, |token| {
+            connections[token.index as usize].stamp(before_write, run);
             before_write = run.plan.now();
+        });
+        while let Some((token, result)) = driver.unsent() {
+            let connection = &mut connections[token.index as usize];
             match result {
-                Ok(()) => following.extend(connection.queue.sent().map(|next| (token, next))),
+                Ok(left) => connection.queue.blocked(token, left, &mut batch),
                 Err(error) => failed.push((token, ended(Err(error), connection.is_open()))),
             }
-        });
+        }
         run.batch = batch;
-        for (token, next) in std::mem::take(&mut self.following) {
-            self.driver.send(token, next);
+        for token in std::mem::take(&mut self.following) {
+            if !self.connections[token.index as usize].queue.is_blocked() {
+                self.sent(token, Ok(()));
+            }
         }
         for (token, failure) in std::mem::take(&mut self.failed) {
             self.fail(token, failure);
@@ -312,7 +317,7 @@ impl<'p, D: Driver> Loader<'p, D> {
         if connection.is_open() {
             let start = self.run.batch.bytes.len();
             action(connection, self.run.plan.now(), &mut self.run);
-            connection.queue.submit(connection.token, &mut self.run.batch, start);
+            submit(connection, start, &mut self.run.batch, &mut self.following);
         }
     }
 
@@ -322,5 +327,20 @@ impl<'p, D: Driver> Loader<'p, D> {
 
     fn is_interrupted(&self) -> bool {
         self.run.plan.interrupted.get().is_some()
+    }
+}
+
+/// Sends what the connection has appended to the batch since `start`.
+fn submit(
+    connection: &mut Connection,
+    start: usize,
+    batch: &mut SendBatch,
+    following: &mut Vec<Token>,
+) {
+    let queue = &mut connection.queue;
+    queue.submit(connection.token, batch, start);
+    if queue.is_in(batch) && queue.has_waiting() {
+        queue.await_result();
+        following.push(connection.token);
     }
 }

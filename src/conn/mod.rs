@@ -160,8 +160,8 @@ impl Connection {
             return true;
         }
         match &self.state {
-            State::Accepting(_) => !self.is_receiving,
-            State::Active(active) => active.session.has_pending() || !self.is_receiving,
+            State::Accepting(opening) => opening.awaits_sent(),
+            State::Active(active) => active.session.has_pending() || !self.wants_receive(),
             State::Terminating(_) => true,
         }
     }
@@ -186,7 +186,7 @@ impl Connection {
     /// Begins to end the connection because the server stops.
     pub(crate) fn stop(&mut self, cx: &mut Context<'_>) {
         match &mut self.state {
-            State::Accepting(opening) if opening.wants_receive() => self.terminate(cx.tick()),
+            State::Accepting(opening) if !opening.awaits_sent() => self.terminate(cx.tick()),
             State::Accepting(opening) => opening.end_after_response(),
             State::Active(active) => {
                 let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
@@ -277,7 +277,7 @@ impl Connection {
         }
         match &self.state {
             State::Accepting(opening) => {
-                opening.wants_receive() && self.output.pending_bytes() <= HIGH_WATER_BYTES
+                !opening.awaits_sent() && self.output.pending_bytes() <= HIGH_WATER_BYTES
             }
             State::Active(active) => {
                 let is_closing = active.link.sender.is_closed();

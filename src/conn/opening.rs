@@ -30,6 +30,8 @@ pub(super) struct Opening {
     is_last: bool,
     /// The request that is being handled is HEAD, though perhaps no valid one.
     is_head: bool,
+    /// Whether it goes on when the peer has taken what was sent.
+    is_held: bool,
 }
 
 /// Input that cannot be handled yet. Many small requests in it are taken one by one without
@@ -81,6 +83,7 @@ impl Opening {
             body: None,
             is_last: false,
             is_head: false,
+            is_held: false,
         }
     }
 
@@ -89,9 +92,9 @@ impl Opening {
         self.is_last = true;
     }
 
-    /// Whether a further request may be received now.
-    pub(super) fn wants_receive(&self) -> bool {
-        self.body.is_none()
+    /// Whether a response or further requests wait for the peer to take what was sent.
+    pub(super) fn awaits_sent(&self) -> bool {
+        self.is_held
     }
 
     /// Takes all the input: answers the requests that are complete, one after the other.
@@ -101,6 +104,7 @@ impl Opening {
         queued_bytes: usize,
         cx: &mut Context<'_>,
     ) -> Opened {
+        self.is_held = false;
         loop {
             let pending = queued_bytes + cx.out.len() - cx.out_start;
             if self.continue_body(pending, cx.out).is_err() {
@@ -112,6 +116,7 @@ impl Opening {
             // Further requests wait until the peer has taken the answers to these.
             if self.body.is_some() || pending > HIGH_WATER_BYTES {
                 self.keep(input);
+                self.is_held = true;
                 return Opened::Waiting;
             }
             let handled = match self.next_request(input, cx) {

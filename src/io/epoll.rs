@@ -17,11 +17,10 @@ use std::{
 use mio::{Interest, unix::SourceFd};
 use rustix::{
     io::Errno,
-    net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags},
-    time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec},
+    net::{Shutdown, SocketAddrAny, SocketFlags},
 };
 
-use super::{Completion, Driver, SendBatch, Token, Waker, sys};
+use super::{Completion, Driver, SendBatch, Token, Waker, sys, timer::Timer};
 
 /// What one receive may bring. Small enough to stay in the second-level cache together with what
 /// is sent in reply.
@@ -51,7 +50,7 @@ pub struct Epoll {
     poll: mio::Poll,
     events: mio::Events,
     waker: Arc<mio::Waker>,
-    timer: Option<OwnedFd>,
+    timer: Option<Timer>,
     start: Instant,
     sockets: Vec<Option<Socket>>,
     listeners: Vec<Listener>,
@@ -62,6 +61,7 @@ pub struct Epoll {
     pass_bytes_left: usize,
     pass_accepts_left: usize,
     done: VecDeque<Done>,
+    unsent: Vec<(Token, io::Result<usize>)>,
     buffer: Box<[u8]>,
 }
 
@@ -125,6 +125,7 @@ impl Epoll {
             pass_bytes_left: 0,
             pass_accepts_left: 0,
             done: VecDeque::new(),
+            unsent: Vec::new(),
             buffer: vec![0; RECEIVE_BYTES].into_boxed_slice(),
         })
     }
@@ -219,7 +220,7 @@ impl Epoll {
                 };
                 Done::Connected(token, result.map_err(Into::into))
             }
-            Some(Waiting::Send { bytes, sent }) => match send_now(&socket.fd, &bytes[*sent..]) {
+            Some(Waiting::Send { bytes, sent }) => match sys::send(&socket.fd, &bytes[*sent..]) {
                 Ok(taken) => {
                     *sent += taken;
                     if *sent < bytes.len() {
@@ -247,7 +248,7 @@ impl Epoll {
             if !socket.is_receiving {
                 continue;
             }
-            match receive_now(&socket.fd, &mut self.buffer) {
+            match sys::receive(&socket.fd, &mut self.buffer) {
                 Ok(0) => {
                     socket.is_receiving = false;
                     return Some(Received::Ended(token, Ok(())));
@@ -296,20 +297,16 @@ impl Epoll {
 
     /// Arms the timer that counts finer than epoll does.
     fn set_fine_timer(&mut self, timeout: Duration) -> io::Result<()> {
-        if self.timer.is_none() {
-            let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-            let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
-            let mut source = SourceFd(&timer.as_raw_fd());
-            self.poll.registry().register(&mut source, TIMER, Interest::READABLE)?;
-            self.timer = Some(timer);
-        }
-        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let value = Timespec { tv_sec: 0, tv_nsec: i64::from(timeout.subsec_nanos().max(1)) };
-        let setting = Itimerspec { it_interval: zero, it_value: value };
-        if let Some(timer) = &self.timer {
-            rustix::time::timerfd_settime(timer, TimerfdTimerFlags::empty(), &setting)?;
-        }
-        Ok(())
+        let timer = match &self.timer {
+            Some(timer) => timer,
+            None => {
+                let timer = Timer::new()?;
+                let mut source = SourceFd(&timer.as_raw_fd());
+                self.poll.registry().register(&mut source, TIMER, Interest::READABLE)?;
+                self.timer.insert(timer)
+            }
+        };
+        timer.set(timeout)
     }
 }
 
@@ -380,19 +377,31 @@ impl Driver for Epoll {
         }
     }
 
-    fn flush(&mut self, batch: &mut SendBatch, mut sent: impl FnMut(Token, io::Result<()>)) {
+    fn flush(&mut self, batch: &mut SendBatch, mut made: impl FnMut(Token)) {
         for (token, bytes) in batch.sends() {
             let Some(socket) = self.socket(token) else { continue };
-            match send_now(&socket.fd, bytes) {
-                Ok(taken) if taken == bytes.len() => sent(token, Ok(())),
+            match sys::send(&socket.fd, bytes) {
+                Ok(taken) if taken == bytes.len() => {}
                 Ok(taken) => {
                     let bytes = bytes[taken..].to_vec();
+                    let left = bytes.len();
                     socket.waiting = Some(Box::new(Waiting::Send { bytes, sent: 0 }));
+                    self.unsent.push((token, Ok(left)));
                 }
-                Err(error) => sent(token, Err(error.into())),
+                Err(error) => self.unsent.push((token, Err(error.into()))),
             }
+            made(token);
         }
         batch.clear();
+    }
+
+    fn unsent(&mut self) -> Option<(Token, io::Result<usize>)> {
+        while let Some((token, result)) = self.unsent.pop() {
+            if self.socket(token).is_some() {
+                return Some((token, result));
+            }
+        }
+        None
     }
 
     fn send(&mut self, token: Token, bytes: Vec<u8>) {
@@ -469,21 +478,6 @@ impl Driver for Epoll {
         let waker = Arc::clone(&self.waker);
         // An eventfd that cannot be written to is full, and so will wake.
         Waker::new(move || drop(waker.wake()))
-    }
-}
-
-/// Receives what is there, at least one byte; zero at the end.
-fn receive_now(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
-    rustix::io::retry_on_intr(|| rustix::net::recv(fd, &mut *buffer, RecvFlags::empty()))
-        .map(|(_, received)| received)
-}
-
-/// Sends what the kernel takes at once, which may be nothing.
-fn send_now(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
-    let result = rustix::io::retry_on_intr(|| rustix::net::send(fd, bytes, SendFlags::NOSIGNAL));
-    match result {
-        Err(Errno::AGAIN) => Ok(0),
-        other => other,
     }
 }
 

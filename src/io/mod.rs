@@ -7,13 +7,16 @@
 //!
 //! # The contract
 //!
-//! - One pass is: [`wait`](Driver::wait), then [`next`](Driver::next) until it returns `None`,
-//!   then [`flush`](Driver::flush). A pass is bounded in bytes and in accepted connections; what
+//! - One pass is: [`wait`](Driver::wait), [`unsent`](Driver::unsent) and then
+//!   [`next`](Driver::next) until they return `None`, [`flush`](Driver::flush). A pass is bounded in bytes and in accepted connections; what
 //!   is left over comes in the next one, whose `wait` then does not block.
-//! - Every operation that was accepted completes exactly once, or many times where it says so.
-//!   Nothing completes within the call that starts it, except as [`flush`](Driver::flush) says.
-//! - One send per connection is in flight at a time, and it completes when everything was taken
-//!   or nothing more will be: short writes are the driver's affair.
+//! - Every other operation that was accepted completes exactly once, or many times where it says
+//!   so. Nothing completes within the call that starts it.
+//! - One send per connection is in flight at a time. A send of a batch is taken for granted unless
+//!   [`unsent`](Driver::unsent) says otherwise, which is asked after the next wait and before
+//!   everything else: nearly all sends succeed at once, and need not be looked at again.
+//! - What the kernel did not take at once is the driver's affair; it completes when everything was
+//!   taken or nothing more will be.
 //! - After [`close`](Driver::close) the only completion with that token is
 //!   [`Completion::Closed`], and only after it the token's index may be used again.
 //! - Time is the driver's: [`now`](Driver::now).
@@ -24,6 +27,7 @@ mod epoll;
 mod send_queue;
 pub mod sim;
 pub mod sys;
+mod timer;
 
 pub use epoll::Epoll;
 pub use send_queue::SendQueue;
@@ -78,7 +82,8 @@ pub enum Completion<'a, S> {
         /// How it ended.
         result: io::Result<()>,
     },
-    /// The kernel took everything that was to be sent, or will not.
+    /// The kernel took all that was left [unsent](Driver::unsent) or [sent](Driver::send) by
+    /// itself, or will not.
     Sent {
         /// The connection.
         token: Token,
@@ -150,9 +155,13 @@ pub trait Driver: Sized {
     fn pause_receive(&mut self, token: Token);
 
     /// Sends what the batch holds, for each connection what is its own, and empties the batch.
-    /// What was meant for a connection that has been closed since is dropped.
-    /// A send that completes at once is reported to `sent` and has no other completion.
-    fn flush(&mut self, batch: &mut SendBatch, sent: impl FnMut(Token, io::Result<()>));
+    /// What was meant for a connection that has been closed since is dropped. `made` is called
+    /// after each send, which may be made only in the next wait.
+    fn flush(&mut self, batch: &mut SendBatch, made: impl FnMut(Token));
+
+    /// A send of the last batch that was not taken as a whole: how many bytes are left, of which
+    /// [`Completion::Sent`] will tell; or why none will be taken.
+    fn unsent(&mut self) -> Option<(Token, io::Result<usize>)>;
 
     /// Sends bytes that have a buffer of their own: [`Completion::Sent`].
     fn send(&mut self, token: Token, bytes: Vec<u8>);
@@ -213,12 +222,26 @@ pub struct SendBatch {
     /// Bytes to send, those of one connection together.
     pub bytes: Vec<u8>,
     sends: Vec<(Token, Range<usize>)>,
+    /// How often it has been emptied, modulo 2^16.
+    emptied: u16,
 }
 
 impl SendBatch {
     /// Sends the bytes from `start` to the end of the buffer to the connection.
     pub fn push(&mut self, token: Token, start: usize) {
         self.sends.push((token, start..self.bytes.len()));
+    }
+
+    /// Different from that of the batch before.
+    pub fn number(&self) -> u16 {
+        self.emptied.wrapping_add(1)
+    }
+
+    /// Takes back what was to be sent to the connection.
+    pub fn withdraw(&mut self, token: Token) -> Option<Vec<u8>> {
+        let place = self.sends.iter().rposition(|(other, _)| *other == token)?;
+        let (_, range) = self.sends.remove(place);
+        Some(self.bytes[range].to_vec())
     }
 
     /// Whether nothing is to be sent.
@@ -236,5 +259,6 @@ impl SendBatch {
         self.sends.clear();
         self.bytes.clear();
         self.bytes.shrink_to(1 << 20);
+        self.emptied = self.emptied.wrapping_add(1);
     }
 }

@@ -53,6 +53,7 @@ pub struct Sim {
     is_accepting: bool,
     is_listening: bool,
     done: VecDeque<Done>,
+    unsent: Vec<(Token, io::Result<usize>)>,
     /// The places that may have something to receive in this pass.
     turns: Vec<u32>,
     buffer: Vec<u8>,
@@ -107,6 +108,7 @@ impl Sim {
             is_accepting: false,
             is_listening: false,
             done: VecDeque::new(),
+            unsent: Vec::new(),
             turns: Vec::new(),
             buffer: Vec::new(),
             is_woken: Arc::default(),
@@ -333,17 +335,26 @@ impl Driver for Sim {
         self.socket(token).is_receiving = false;
     }
 
-    fn flush(&mut self, batch: &mut SendBatch, mut sent: impl FnMut(Token, io::Result<()>)) {
+    fn flush(&mut self, batch: &mut SendBatch, mut made: impl FnMut(Token)) {
         for (token, bytes) in batch.sends() {
             let socket = self.sockets.get(token.index as usize).and_then(Option::as_ref);
             if socket.is_none_or(|socket| socket.token != token) {
                 continue;
             }
-            if let Some(result) = self.start_send(token, bytes) {
-                sent(token, result);
+            made(token);
+            let result = self.start_send(token, bytes);
+            let left = self.socket(token).sending.as_ref().map_or(0, VecDeque::len);
+            match result {
+                Some(Ok(())) => {}
+                Some(Err(error)) => self.unsent.push((token, Err(error))),
+                None => self.unsent.push((token, Ok(left))),
             }
         }
         batch.clear();
+    }
+
+    fn unsent(&mut self) -> Option<(Token, io::Result<usize>)> {
+        self.unsent.pop()
     }
 
     fn send(&mut self, token: Token, bytes: Vec<u8>) {
@@ -366,6 +377,7 @@ impl Driver for Sim {
         assert!(!self.pipes[pipe].is_closed, "{token:?}: closed twice");
         self.pipes[pipe].is_closed = true;
         self.sockets[token.index as usize] = None;
+        self.unsent.retain(|(other, _)| *other != token);
         self.done.retain(|done| match done {
             Done::Sent(other, _) => *other != token,
             _ => true,

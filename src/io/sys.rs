@@ -7,6 +7,8 @@ use std::{
 };
 
 use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags},
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
@@ -58,9 +60,7 @@ pub(super) fn connect(address: SocketAddr, source: Option<SocketAddr>) -> io::Re
     }
     match socket.connect(&address.into()) {
         Ok(()) => Ok(socket.into()),
-        Err(error)
-            if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
-        {
+        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {
             Ok(socket.into())
         }
         Err(error) => Err(error),
@@ -83,6 +83,21 @@ fn set_bind_address_no_port(socket: &Socket) -> io::Result<()> {
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Receives what is there, at least one byte; zero at the end.
+pub(super) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    rustix::io::retry_on_intr(|| rustix::net::recv(fd, &mut *buffer, RecvFlags::empty()))
+        .map(|(_, received)| received)
+}
+
+/// Sends what the kernel takes at once, which may be nothing.
+pub(super) fn send(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
+    let result = rustix::io::retry_on_intr(|| rustix::net::send(fd, bytes, SendFlags::NOSIGNAL));
+    match result {
+        Err(Errno::AGAIN) => Ok(0),
+        other => other,
+    }
 }
 
 /// Raises the soft limit on open files to the hard limit, and returns it.

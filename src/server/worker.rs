@@ -35,8 +35,10 @@ pub struct Worker<D> {
     deadlines: Deadlines,
     batch: SendBatch,
     codec: Codec,
-    /// Sends of this pass whose completion has consequences.
-    completed: Vec<(Token, io::Result<()>)>,
+    /// Connections for which something follows when the batch is taken.
+    awaiting: Vec<Token>,
+    /// The same of the batch that was flushed.
+    flushed: Vec<Token>,
     due: Vec<u32>,
     listeners: usize,
     /// When accepting is tried again.
@@ -101,7 +103,8 @@ impl<D: Driver> Worker<D> {
             open,
             deadlines: Deadlines::new(now),
             batch: SendBatch::default(),
-            completed: Vec::new(),
+            awaiting: Vec::new(),
+            flushed: Vec::new(),
             due: Vec::new(),
             listeners: count,
             accept_again: None,
@@ -121,7 +124,7 @@ impl<D: Driver> Worker<D> {
         Ok(())
     }
 
-    /// One pass: receive from everything that is ready, then send, then look at the time.
+    /// One pass: receive from everything that is ready, look at the time, then send.
     /// Returns whether there will be another one.
     ///
     /// # Errors
@@ -131,9 +134,10 @@ impl<D: Driver> Worker<D> {
         self.driver.wait(self.timeout())?;
         let now = self.driver.now();
         self.date.set(SystemTime::now());
+        self.take_results(now);
         self.take_completions(now);
-        self.flush(now);
         self.sweep(now);
+        self.flush();
         Ok(self.stopping.is_none() || self.connections.len() > 0)
     }
 
@@ -165,7 +169,7 @@ impl<D: Driver> Worker<D> {
 
     fn timeout(&self) -> Option<Duration> {
         let has_ended = self.stopping.is_some() && self.connections.len() == 0;
-        if has_ended || !self.batch.is_empty() {
+        if has_ended || !self.batch.is_empty() || !self.flushed.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = Tick::at(self.driver.now());
@@ -173,6 +177,33 @@ impl<D: Driver> Worker<D> {
         let times = [sweep, self.accept_again, self.stopping];
         let next = times.into_iter().flatten().reduce(Tick::min)?;
         Some(next.until(now))
+    }
+
+    /// Learns what became of the last batch.
+    fn take_results(&mut self, now: Duration) {
+        while let Some((token, result)) = self.driver.unsent() {
+            match result {
+                Ok(left) => {
+                    if let Some(connection) = self.connections.get(token) {
+                        connection.output().blocked(token, left, &mut self.batch);
+                    }
+                }
+                Err(error) => self.sent(token, Err(error), now),
+            }
+        }
+        let mut flushed = std::mem::take(&mut self.flushed);
+        for token in flushed.drain(..) {
+            if self.connections.get(token).is_some_and(|c| !c.output().is_blocked()) {
+                self.sent(token, Ok(()), now);
+            }
+        }
+        self.flushed = flushed;
+    }
+
+    /// Sends what the pass has produced, each connection's output with one send.
+    fn flush(&mut self) {
+        self.driver.flush(&mut self.batch, |_| {});
+        std::mem::swap(&mut self.awaiting, &mut self.flushed);
     }
 
     fn take_completions(&mut self, now: Duration) {
@@ -197,24 +228,6 @@ impl<D: Driver> Worker<D> {
                 Completion::Connected { .. } => {}
             }
         }
-    }
-
-    /// Sends what the pass has produced, each connection's output with one send.
-    fn flush(&mut self, now: Duration) {
-        let Self { driver, connections, batch, completed, .. } = self;
-        driver.flush(batch, |token, result| {
-            let Some(connection) = connections.get(token) else { return };
-            if result.is_err() || connection.awaits_sent() {
-                completed.push((token, result));
-            } else {
-                connection.output().sent();
-            }
-        });
-        let mut completed = std::mem::take(&mut self.completed);
-        for (token, result) in completed.drain(..) {
-            self.sent(token, result, now);
-        }
-        self.completed = completed;
     }
 
     /// Looks at the connections whose deadline has come, and at the worker's own.
@@ -346,6 +359,10 @@ impl<D: Driver> Worker<D> {
     fn settle(&mut self, token: Token, start: usize, now: Duration) {
         let Some(connection) = self.connections.get(token) else { return };
         connection.output().submit(token, &mut self.batch, start);
+        if connection.output().is_in(&self.batch) && connection.awaits_sent() {
+            connection.output().await_result();
+            self.awaiting.push(token);
+        }
         match connection.next_step(Tick::at(now)) {
             Some(Step::Shutdown) => self.driver.shutdown(token),
             Some(Step::Close) => self.driver.close(token),
