@@ -152,6 +152,7 @@ enum CompressionMode {
 pub(crate) enum Driver {
     Auto,
     Epoll,
+    IoUring,
 }
 
 impl From<Driver> for DriverKind {
@@ -159,6 +160,7 @@ impl From<Driver> for DriverKind {
         match driver {
             Driver::Auto => Self::Auto,
             Driver::Epoll => Self::Epoll,
+            Driver::IoUring => Self::IoUring,
         }
     }
 }

@@ -28,9 +28,11 @@ mod send_queue;
 pub mod sim;
 pub mod sys;
 mod timer;
+mod uring;
 
 pub use epoll::Epoll;
 pub use send_queue::SendQueue;
+pub use uring::Uring;
 
 /// Names a connection to the driver: a place in a table, and the number of its present use, so
 /// that what belongs to an earlier use is recognised.
@@ -250,8 +252,14 @@ impl SendBatch {
     }
 
     /// What goes to which connection.
-    pub fn sends(&self) -> impl Iterator<Item = (Token, &[u8])> {
+    pub fn sends(&self) -> impl ExactSizeIterator<Item = (Token, &[u8])> {
         self.sends.iter().map(|(token, range)| (*token, &self.bytes[range.clone()]))
+    }
+
+    /// What is sent at a place in the order of [`push`](Self::push).
+    pub fn get(&self, place: usize) -> Option<(Token, &[u8])> {
+        let (token, range) = self.sends.get(place)?;
+        Some((*token, &self.bytes[range.clone()]))
     }
 
     /// Empties the batch; a buffer that a large message has grown is given back.

@@ -8,36 +8,18 @@ use std::{
 };
 
 mod deadlines;
+mod driver_kind;
 mod worker;
 
+pub use driver_kind::DriverKind;
 pub use worker::Worker;
 
 use crate::{
     Config,
     conn::{Command, Inbox},
-    io::{Driver, Epoll, sys},
+    io::{Driver, Epoll, Uring, sys},
     session::{Routes, RoutesError},
 };
-
-/// Which interface of the kernel the workers use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DriverKind {
-    /// The best there is.
-    #[default]
-    Auto,
-    /// epoll, through mio.
-    Epoll,
-}
-
-impl fmt::Display for DriverKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Epoll => "epoll",
-        })
-    }
-}
 
 /// A server: routes, limits, addresses.
 ///
@@ -151,8 +133,15 @@ impl Server {
             pins: workers <= sys::allowed_processors().len(),
         };
         let listeners = listeners_per_worker(listeners, workers)?;
-        tracing::info!(workers, driver = %DriverKind::Epoll, asked = %driver, "serving");
-        plan.run(listeners).map_err(ServerError::Worker)
+        let (driver, why) = driver.choose().map_err(ServerError::Driver)?;
+        tracing::info!(workers, %driver, why, "serving");
+        let work = |number, listeners| match driver {
+            DriverKind::IoUring => {
+                plan.work(number, listeners, |bytes| Ok(Uring::new()?.receive_bytes(bytes)))
+            }
+            _ => plan.work(number, listeners, |bytes| Ok(Epoll::new()?.receive_bytes(bytes))),
+        };
+        plan.run(listeners, work).map_err(ServerError::Worker)
     }
 }
 
@@ -183,12 +172,17 @@ struct Plan {
 
 impl Plan {
     /// Runs a worker for each set of listeners, until all have ended.
-    fn run(&self, listeners: Vec<Vec<TcpListener>>) -> io::Result<()> {
+    fn run(
+        &self,
+        listeners: Vec<Vec<TcpListener>>,
+        work: impl Fn(usize, Vec<TcpListener>) -> io::Result<()> + Sync,
+    ) -> io::Result<()> {
+        let work = &work;
         thread::scope(|scope| {
             let spawn = |(number, listeners)| {
                 thread::Builder::new()
                     .name(format!("worker {number}"))
-                    .spawn_scoped(scope, move || self.work(number, listeners))
+                    .spawn_scoped(scope, move || work(number, listeners))
                     .inspect_err(|_| self.stopper.stop())
             };
             let threads: Vec<_> = listeners.into_iter().enumerate().map(spawn).collect();
@@ -200,7 +194,12 @@ impl Plan {
 
     /// The life of one worker. However it ends, the others end too: a server that listens and
     /// does not serve would be worse than none.
-    fn work(&self, number: usize, listeners: Vec<TcpListener>) -> io::Result<()> {
+    fn work<D: Driver<Listener = TcpListener>>(
+        &self,
+        number: usize,
+        listeners: Vec<TcpListener>,
+        driver: impl FnOnce(usize) -> io::Result<D>,
+    ) -> io::Result<()> {
         let _stops_others = StopOnDrop(&self.stopper);
         if self.pins
             && let Some(&processor) = sys::allowed_processors().get(number)
@@ -208,7 +207,7 @@ impl Plan {
         {
             tracing::warn!(%error, processor, "a worker is not pinned");
         }
-        let driver = Epoll::new()?.receive_bytes(self.config.receive_bytes);
+        let driver = driver(self.config.receive_bytes)?;
         let inbox = Arc::new(Inbox::new(driver.waker()));
         let mut worker = Worker::with_others(
             driver,
@@ -280,6 +279,8 @@ pub enum ServerError {
         /// What the kernel says.
         error: io::Error,
     },
+    /// io_uring was asked for, and is not available here.
+    Driver(io::Error),
     /// A worker could not start, or failed.
     Worker(io::Error),
 }
@@ -289,6 +290,9 @@ impl fmt::Display for ServerError {
         match self {
             Self::Routes(error) => error.fmt(f),
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Driver(error) => {
+                write!(f, "io_uring is not available ({error}): choose the driver epoll, or auto")
+            }
             Self::Worker(error) => write!(f, "cannot serve: {error}"),
         }
     }

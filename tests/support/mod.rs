@@ -27,9 +27,13 @@ pub(crate) use events::{Events, Log, Script, script};
 /// How long a test waits for what must happen. Only a failing test ever waits this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The drivers that this machine has. Every suite runs once on each.
+/// The drivers. Every suite runs once on each, or on the one that WIRELOOP_DRIVER names.
 pub(crate) fn drivers() -> impl Iterator<Item = DriverKind> {
-    [DriverKind::Epoll].into_iter()
+    let chosen = std::env::var("WIRELOOP_DRIVER").ok();
+    let is_chosen = move |driver: &DriverKind| {
+        chosen.as_ref().is_none_or(|chosen| *chosen == driver.to_string())
+    };
+    [DriverKind::Epoll, DriverKind::IoUring].into_iter().filter(is_chosen)
 }
 
 /// The default configuration with some changes.

@@ -1,0 +1,493 @@
+//! The driver on io_uring: all that needs `unsafe`. The driver itself is in [`driver`].
+//!
+//! A [`Ring`] owns what the kernel reads and writes on behalf of operations: the buffers that it
+//! receives into, the batch that is being sent, and what is left of sends that were cut short. So
+//! its methods are safe to call with any argument; at worst an operation fails.
+
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
+    collections::HashMap,
+    fmt, io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    ptr::NonNull,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
+
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types};
+
+mod driver;
+mod listeners;
+mod proof;
+mod sockets;
+mod tag;
+
+pub use driver::Uring;
+
+use super::SendBatch;
+
+/// Operations that are queued before they have to be submitted.
+const SUBMISSIONS: u32 = 256;
+
+/// Completions that fit; beyond that the kernel keeps them, and ends multishot operations.
+const COMPLETIONS: u32 = 4096;
+
+/// The receive buffers: their number, a power of two, and the bytes in each.
+const BUFFERS: u16 = 8;
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// The same where the kernel cannot fill a buffer with several receives (before Linux 6.12).
+const WHOLE_BUFFERS: u16 = 256;
+const WHOLE_BUFFER_BYTES: usize = 16 << 10;
+
+/// The group of the receive buffers.
+const GROUP: u16 = 0;
+
+/// What is polled for (poll(2)): bytes or the peer's end; room for bytes.
+const READABLE: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
+const WRITABLE: u32 = libc::POLLOUT as u32;
+
+/// `IOU_PBUF_RING_INC` (Linux 6.12): a receive takes only as much of a buffer as it fills.
+const PBUF_RING_INC: u16 = 2;
+
+/// `IORING_REGISTER_RING_FDS` (Linux 5.18).
+const REGISTER_RING_FDS: libc::c_uint = 20;
+
+/// An io_uring with what belongs to its operations.
+pub(super) struct Ring {
+    ring: IoUring,
+    /// The number to enter by: registered, or else the descriptor.
+    enter_fd: RawFd,
+    enter_flags: EnterFlags,
+    buffers: Buffers,
+    /// What is being sent; not touched while the queue may hold a send from it.
+    batch: SendBatch,
+    may_queue_parts: bool,
+    /// What is left of sends, by user data.
+    rests: HashMap<u64, Vec<u8>>,
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").field("rests", &self.rests.len()).finish_non_exhaustive()
+    }
+}
+
+/// A completion.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Event {
+    pub(super) user_data: u64,
+    /// What the operation returns: a count, or a negative error number.
+    pub(super) result: i32,
+    flags: u32,
+}
+
+impl Event {
+    /// Whether more completions of the operation follow.
+    pub(super) fn more(self) -> bool {
+        cqueue::more(self.flags)
+    }
+}
+
+/// Bytes that were received.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    buffer: u16,
+    /// Whether nothing behind these bytes will be received into the buffer until it is given back.
+    ends_buffer: bool,
+    start: u32,
+    bytes: u32,
+}
+
+impl Span {
+    pub(super) fn bytes(self) -> usize {
+        self.bytes as usize
+    }
+
+    /// Cuts off the first `bytes`, if there are more.
+    pub(super) fn split(&mut self, bytes: usize) -> Option<Self> {
+        let bytes = u32::try_from(bytes).ok().filter(|bytes| *bytes < self.bytes)?;
+        let first = Self { bytes, ends_buffer: false, ..*self };
+        self.start += bytes;
+        self.bytes -= bytes;
+        Some(first)
+    }
+}
+
+impl Ring {
+    /// A ring with the best set of features that the kernel grants.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSYS` and `EPERM` where io_uring is switched off or filtered, `EINVAL` where the kernel
+    /// is too old (before Linux 6.0).
+    pub(super) fn new() -> io::Result<Self> {
+        let ring = set_up()?;
+        let buffers = Buffers::register(&ring)?;
+        let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        let mut enter_fd = ring.as_raw_fd();
+        if let Some(registered) = register_ring(&ring) {
+            enter_fd = registered;
+            enter_flags |= EnterFlags::REGISTERED_RING;
+        }
+        if ring.params().is_feature_no_iowait() {
+            enter_flags |= EnterFlags::NO_IOWAIT;
+        }
+        Ok(Self {
+            ring,
+            enter_fd,
+            enter_flags,
+            buffers,
+            batch: SendBatch::default(),
+            may_queue_parts: false,
+            rests: HashMap::new(),
+        })
+    }
+
+    /// Accepts until cancelled.
+    pub(super) fn accept(&mut self, listener: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
+        let accept = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd()));
+        self.push(accept.flags(libc::SOCK_CLOEXEC).build(), user_data)
+    }
+
+    /// Receives into the ring's buffers until cancelled, at the end, or out of buffers.
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
+        let receive = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), GROUP);
+        self.push(receive.build(), user_data)
+    }
+
+    /// Waits for one of the poll(2) `events`, once or until cancelled.
+    pub(super) fn poll(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        events: u32,
+        multishot: bool,
+        user_data: u64,
+    ) -> io::Result<()> {
+        let poll = opcode::PollAdd::new(types::Fd(fd.as_raw_fd()), events);
+        self.push(poll.multi(multishot).build(), user_data)
+    }
+
+    /// Cancels the operation with this user data, whose last completion then comes soon. There is
+    /// a completion of the cancelling itself only if it fails.
+    pub(super) fn cancel(&mut self, operation: u64, user_data: u64) -> io::Result<()> {
+        let cancel = opcode::AsyncCancel::new(operation).build();
+        self.push(cancel.flags(squeue::Flags::SKIP_SUCCESS), user_data)
+    }
+
+    /// Takes a batch, of which the parts are then [sent](Self::send_part), and leaves the one
+    /// before, for its room. Nothing happens as long as that one may not have been sent: then
+    /// there are completions to be [taken](Self::take_events).
+    pub(super) fn take_batch(&mut self, batch: &mut SendBatch) -> io::Result<bool> {
+        if self.may_queue_parts {
+            self.enter(0, None)?;
+        }
+        if !self.may_queue_parts {
+            std::mem::swap(&mut self.batch, batch);
+        }
+        Ok(!self.may_queue_parts)
+    }
+
+    /// The batch that was taken last.
+    pub(super) fn batch(&self) -> &SendBatch {
+        &self.batch
+    }
+
+    /// Sends the part of the batch at `place` to the socket, as much as it takes at once. There
+    /// is a completion only if that is not everything.
+    pub(super) fn send_part(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        place: usize,
+        user_data: u64,
+    ) -> io::Result<()> {
+        let Some((_, bytes)) = self.batch.get(place) else { return Ok(()) };
+        // MSG_DONTWAIT ends the operation while it is submitted, MSG_WAITALL makes a short send a
+        // failed one: success needs no completion.
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_WAITALL;
+        let send = send(socket, bytes, flags).flags(squeue::Flags::SKIP_SUCCESS);
+        self.may_queue_parts = true;
+        self.push(send, user_data)
+    }
+
+    /// Sends bytes however long it takes. They are kept until [`finish`](Self::finish).
+    pub(super) fn send(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        bytes: Vec<u8>,
+        user_data: u64,
+    ) -> io::Result<()> {
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let send = send(socket, &bytes, flags);
+        self.rests.insert(user_data, bytes);
+        self.push(send, user_data)
+    }
+
+    /// A [`send`](Self::send) has completed: gives back its bytes.
+    pub(super) fn finish(&mut self, event: Event) -> Option<Vec<u8>> {
+        self.rests.remove(&event.user_data)
+    }
+
+    /// The bytes that a receive brought.
+    pub(super) fn received(&mut self, event: Event) -> Option<Span> {
+        let bytes = u32::try_from(event.result).unwrap_or(0);
+        let buffer = cqueue::buffer_select(event.flags)?;
+        self.buffers.take(buffer, bytes, cqueue::buffer_more(event.flags))
+    }
+
+    /// Lends bytes that were received.
+    pub(super) fn bytes(&mut self, span: Span) -> &mut [u8] {
+        self.buffers.bytes(span)
+    }
+
+    /// Takes back bytes that are needed no more.
+    pub(super) fn give_back(&mut self, span: Span) {
+        if span.ends_buffer {
+            self.buffers.give(span.buffer);
+        }
+    }
+
+    /// Takes the connection that an accept returned.
+    pub(super) fn accepted(&self, event: Event) -> OwnedFd {
+        debug_assert!(event.result >= 0);
+        // SAFETY: the descriptor was opened for this completion, which nobody else has seen; the
+        // caller passes each completion of an accept once.
+        #[expect(unsafe_code, reason = "a completion returns a number")]
+        unsafe {
+            OwnedFd::from_raw_fd(event.result)
+        }
+    }
+
+    /// Submits what is queued and runs what is due, then waits until there are `want` completions
+    /// or the time is over.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, when the ring is of no more use.
+    pub(super) fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map(types::Timespec::from);
+        loop {
+            let result = self.enter_once(want, timeout.as_ref());
+            let is_empty = self.queued() == 0;
+            self.may_queue_parts &= !is_empty;
+            match result.as_ref().map_err(|error| error.raw_os_error().unwrap_or(0)) {
+                Ok(()) | Err(libc::EINTR | libc::ETIME) if is_empty => return Ok(()),
+                Ok(()) | Err(libc::EINTR | libc::ETIME) => {}
+                // The rest is submitted when there is room for what it completes.
+                Err(libc::EAGAIN | libc::EBUSY) => return Ok(()),
+                Err(_) => return result,
+            }
+        }
+    }
+
+    /// How many operations have not been submitted.
+    fn queued(&mut self) -> usize {
+        self.ring.submission().len()
+    }
+
+    /// Takes all the completions that are there.
+    pub(super) fn take_events(&mut self, events: &mut Vec<Event>) {
+        events.extend(self.ring.completion().map(|entry| Event {
+            user_data: entry.user_data(),
+            result: entry.result(),
+            flags: entry.flags(),
+        }));
+    }
+
+    fn push(&mut self, entry: squeue::Entry, user_data: u64) -> io::Result<()> {
+        let entry = entry.user_data(user_data);
+        loop {
+            // SAFETY: what the entry points to is part of the batch, which is replaced only when
+            // the queue is empty and sends from it have ended, or of `rests`, which stays until
+            // the completion. Both outlive the ring (see `drop`). Receives name no memory but
+            // the registered buffers, accepts none. A descriptor that has been closed meanwhile
+            // makes an operation fail, or act on another of our sockets.
+            #[expect(unsafe_code, reason = "the kernel is given pointers")]
+            let pushed = unsafe { self.ring.submission().push(&entry) };
+            if pushed.is_ok() {
+                return Ok(());
+            }
+            self.enter_once(0, None)?;
+        }
+    }
+
+    fn enter_once(&mut self, want: u32, timeout: Option<&types::Timespec>) -> io::Result<()> {
+        let queued = self.queued();
+        let mut arguments = types::SubmitArgs::new();
+        if let Some(timeout) = timeout {
+            arguments = arguments.timespec(timeout);
+        }
+        // SAFETY: io_uring_enter(2) reads the arguments, and the time they point to, during the
+        // call; `SubmitArgs` has the layout of `io_uring_getevents_arg`, as EXT_ARG says. The
+        // descriptor is this ring's. What it executes was vouched for in `push`.
+        #[expect(unsafe_code, reason = "the crate forgets that the ring is registered")]
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                self.enter_fd,
+                queued as libc::c_uint,
+                want,
+                self.enter_flags.bits(),
+                (&raw const arguments),
+                size_of_val(&arguments),
+            )
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // What points to our memory is to end before the memory does.
+        let all = types::CancelBuilder::any();
+        let _ = self.ring.submitter().register_sync_cancel(None, all);
+    }
+}
+
+fn send(socket: BorrowedFd<'_>, bytes: &[u8], flags: i32) -> squeue::Entry {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    opcode::Send::new(types::Fd(socket.as_raw_fd()), bytes.as_ptr(), length).flags(flags).build()
+}
+
+/// Asks for less and less. Completions of receives are run when we wait for them, not when they
+/// interrupt something else (`DEFER_TASKRUN`, Linux 6.1), or else at our next system call.
+fn set_up() -> io::Result<IoUring> {
+    let build = |ask: fn(&mut io_uring::Builder) -> &mut io_uring::Builder| {
+        let mut builder = IoUring::builder();
+        builder.setup_cqsize(COMPLETIONS).setup_clamp().setup_submit_all();
+        ask(&mut builder).build(SUBMISSIONS)
+    };
+    build(|builder| builder.setup_single_issuer().setup_defer_taskrun().setup_no_sqarray())
+        .or_else(|_| build(|builder| builder.setup_single_issuer().setup_defer_taskrun()))
+        .or_else(|_| build(|builder| builder.setup_coop_taskrun()))
+}
+
+/// Spares the kernel the look-up of the descriptor; the registration is the thread's.
+fn register_ring(ring: &IoUring) -> Option<RawFd> {
+    /// `struct io_uring_rsrc_update`.
+    #[repr(C)]
+    struct Update {
+        offset: u32,
+        reserved: u32,
+        data: u64,
+    }
+    let fd = ring.as_raw_fd();
+    let mut update = Update { offset: u32::MAX, reserved: 0, data: fd as u64 };
+    // SAFETY: io_uring_register(2) reads and writes the one structure that it is told of, during
+    // the call.
+    #[expect(unsafe_code, reason = "the crate keeps the number where it is lost")]
+    let registered = unsafe {
+        libc::syscall(libc::SYS_io_uring_register, fd, REGISTER_RING_FDS, &raw mut update, 1)
+    };
+    (registered == 1).then_some(update.offset as RawFd)
+}
+
+/// The buffers that receives take their room from, and the ring in which they are offered.
+struct Buffers {
+    entries: Memory,
+    storage: Memory,
+    count: u16,
+    buffer_bytes: usize,
+    /// Up to where each has been filled.
+    filled: Vec<u32>,
+    tail: u16,
+}
+
+impl Buffers {
+    fn register(ring: &IoUring) -> io::Result<Self> {
+        let mut buffers = Self::new(BUFFERS, BUFFER_BYTES);
+        if buffers.register_with(ring, PBUF_RING_INC).is_err() {
+            buffers = Self::new(WHOLE_BUFFERS, WHOLE_BUFFER_BYTES);
+            buffers.register_with(ring, 0)?;
+        }
+        (0..buffers.count).for_each(|buffer| buffers.give(buffer));
+        Ok(buffers)
+    }
+
+    fn new(count: u16, buffer_bytes: usize) -> Self {
+        let entries = Memory::new(usize::from(count) * size_of::<types::BufRingEntry>());
+        let storage = Memory::new(usize::from(count) * buffer_bytes);
+        let filled = vec![0; usize::from(count)];
+        Self { entries, storage, count, buffer_bytes, filled, tail: 0 }
+    }
+
+    fn register_with(&mut self, ring: &IoUring, flags: u16) -> io::Result<()> {
+        let address = self.entries.start.as_ptr() as u64;
+        let submitter = ring.submitter();
+        // SAFETY: `entries` has room for `count` entries and lives as long as the ring, after
+        // which nothing is received any more (see `Ring::drop`).
+        #[expect(unsafe_code, reason = "the kernel is given a pointer")]
+        unsafe {
+            submitter.register_buf_ring_with_flags(address, self.count, GROUP, flags)
+        }
+    }
+
+    /// Offers a buffer to the kernel, all of it.
+    fn give(&mut self, buffer: u16) {
+        self.filled[usize::from(buffer)] = 0;
+        let place = usize::from(self.tail & (self.count - 1));
+        let first = self.entries.start.cast::<types::BufRingEntry>();
+        // SAFETY: `place` is below `count`, for which `entries` has room, page-aligned and
+        // initialised with zeros. The kernel does not look at this entry before the tail says so.
+        // The buffer lies within `storage`. The tail is a number within the first entry that the
+        // kernel reads atomically.
+        #[expect(unsafe_code, reason = "memory that is shared with the kernel")]
+        unsafe {
+            let start = self.storage.start.add(usize::from(buffer) * self.buffer_bytes);
+            let entry = first.add(place).as_mut();
+            entry.set_addr(start.as_ptr() as u64);
+            entry.set_len(self.buffer_bytes as u32);
+            entry.set_bid(buffer);
+            self.tail = self.tail.wrapping_add(1);
+            let tail = types::BufRingEntry::tail(first.as_ptr());
+            AtomicU16::from_ptr(tail.cast_mut()).store(self.tail, Ordering::Release);
+        }
+    }
+
+    /// Notes that the kernel has filled the next `bytes` of a buffer, which has room left only
+    /// `if more`.
+    fn take(&mut self, buffer: u16, bytes: u32, more: bool) -> Option<Span> {
+        let filled = self.filled.get_mut(usize::from(buffer))?;
+        let start = *filled;
+        *filled = start.checked_add(bytes).filter(|end| *end as usize <= self.buffer_bytes)?;
+        Some(Span { buffer, ends_buffer: !more, start, bytes })
+    }
+
+    fn bytes(&mut self, span: Span) -> &mut [u8] {
+        let start = usize::from(span.buffer) * self.buffer_bytes + span.start as usize;
+        // SAFETY: `take` has checked that the span lies within its buffer, and `filled` only
+        // grows until the buffer is given back: the kernel has written these bytes and writes
+        // behind them, if at all. The borrow of `self` keeps others from having the same bytes.
+        #[expect(unsafe_code, reason = "memory that is shared with the kernel")]
+        unsafe {
+            std::slice::from_raw_parts_mut(self.storage.start.add(start).as_ptr(), span.bytes())
+        }
+    }
+}
+
+/// Zeroed memory that begins with a page. What is never touched is never resident.
+struct Memory {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Memory {
+    fn new(bytes: usize) -> Self {
+        let layout = Layout::from_size_align(bytes.max(1), 4096).expect("a few megabytes");
+        // SAFETY: the layout is not empty.
+        #[expect(unsafe_code, reason = "the kernel wants whole pages")]
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        Self { start, layout }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and freed once.
+        #[expect(unsafe_code, reason = "the kernel wants whole pages")]
+        unsafe {
+            dealloc(self.start.as_ptr(), self.layout);
+        }
+    }
+}

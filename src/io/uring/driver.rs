@@ -1,0 +1,311 @@
+//! The driver on io_uring: one system call in a pass.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::event::EventfdFlags;
+
+use super::{
+    Event, READABLE, Ring, Span,
+    listeners::Listeners,
+    proof::prove,
+    sockets::{Done, Sockets},
+    tag::Kind,
+};
+use crate::io::{Completion, Driver, SendBatch, Token, Waker, sys};
+
+/// The io_uring driver.
+#[derive(Debug)]
+pub struct Uring {
+    ring: Ring,
+    start: Instant,
+    /// What wakes the driver, and is polled.
+    wake: Arc<OwnedFd>,
+    sockets: Sockets,
+    listeners: Listeners,
+    events: Vec<Event>,
+    /// What `next` has lent.
+    lent: Option<Span>,
+    /// The most that is lent at once.
+    receive_bytes: usize,
+    /// Whether sends of a batch have been queued since the last wait.
+    has_flushed: bool,
+    /// Why the ring is of no more use.
+    error: Option<io::Error>,
+}
+
+impl Uring {
+    /// A driver with nothing to do. It belongs to the thread that makes it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSYS`, `EPERM`, `EACCES` or `EINVAL` where io_uring is not to be had, or not with what
+    /// this driver needs (Linux 6.0); `Unsupported` where it does not do what it should; others
+    /// as with every descriptor and all memory.
+    pub fn new() -> io::Result<Self> {
+        let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
+        let mut driver = Self {
+            ring: Ring::new()?,
+            start: Instant::now(),
+            wake: Arc::new(rustix::event::eventfd(0, flags)?),
+            sockets: Sockets::default(),
+            listeners: Listeners::default(),
+            events: Vec::new(),
+            lent: None,
+            receive_bytes: usize::MAX,
+            has_flushed: false,
+            error: None,
+        };
+        driver.arm_wake()?;
+        prove(&mut driver)?;
+        driver.sockets = Sockets::default();
+        Ok(driver)
+    }
+
+    /// Lends at most this many bytes at once, at least one.
+    pub fn receive_bytes(self, bytes: usize) -> Self {
+        Self { receive_bytes: bytes.max(1), ..self }
+    }
+
+    /// Keeps an error for the next wait: the ring is of no more use.
+    fn note(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    fn arm_wake(&mut self) -> io::Result<()> {
+        self.ring.poll(self.wake.as_fd(), READABLE, true, Kind::Wake.number(0))
+    }
+
+    /// Does what follows from all completions that are there.
+    fn take_events(&mut self) -> io::Result<()> {
+        let mut events = std::mem::take(&mut self.events);
+        self.ring.take_events(&mut events);
+        for event in events.drain(..) {
+            match Kind::of(event.user_data) {
+                Kind::Accept => self.listeners.accepted(event, &mut self.ring)?,
+                Kind::Wake => {
+                    // Fails only if there is nothing to be read.
+                    let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+                    self.sockets.done.push_back(Done::Woken);
+                    if !event.more() {
+                        self.arm_wake()?;
+                    }
+                }
+                _ => self.sockets.completed(event, &mut self.ring)?,
+            }
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    /// Queues the sends of a batch.
+    fn queue_sends(
+        &mut self,
+        batch: &mut SendBatch,
+        mut made: impl FnMut(Token),
+    ) -> io::Result<()> {
+        while !self.ring.take_batch(batch)? {
+            self.take_events()?;
+        }
+        self.has_flushed = true;
+        let sends = self.ring.batch().sends().len();
+        for place in 0..sends {
+            if let Some(token) = self.sockets.send_part(place, &mut self.ring)? {
+                made(token);
+            }
+        }
+        Ok(())
+    }
+
+    /// How long a wait may take that is asked for `timeout`.
+    fn wait_time(&self, timeout: Option<Duration>) -> Option<Duration> {
+        if !self.sockets.done.is_empty()
+            || self.listeners.has_next()
+            || (self.has_flushed && self.sockets.has_closing())
+        {
+            return Some(Duration::ZERO);
+        }
+        let look = self.sockets.next_look().map(|look| look.saturating_sub(self.now()));
+        [timeout, look].into_iter().flatten().min()
+    }
+
+    fn wait_or_fail(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.give_back();
+        self.sockets.arm_starved(&mut self.ring)?;
+        let timeout = self.wait_time(timeout);
+        let want = u32::from(timeout != Some(Duration::ZERO));
+        self.ring.enter(want, timeout)?;
+        self.has_flushed = false;
+        self.take_events()?;
+        self.sockets.finish_closing();
+        self.sockets.look_for_quiet(self.start.elapsed(), &mut self.ring)
+    }
+
+    fn give_back(&mut self) {
+        if let Some(span) = self.lent.take() {
+            self.ring.give_back(span);
+        }
+    }
+
+    /// Lends the next bytes of a connection, or all if they are few.
+    fn lend(&mut self, token: Token, mut span: Span) -> Completion<'_, OwnedFd> {
+        let first = match span.split(self.receive_bytes) {
+            Some(first) => {
+                self.sockets.done.push_front(Done::Received(token, span));
+                first
+            }
+            None => span,
+        };
+        self.lent = Some(first);
+        Completion::Received { token, bytes: self.ring.bytes(first) }
+    }
+}
+
+impl Driver for Uring {
+    type Listener = TcpListener;
+    type Stream = OwnedFd;
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn listen(&mut self, listener: TcpListener) -> io::Result<usize> {
+        Ok(self.listeners.add(listener))
+    }
+
+    fn accept(&mut self, listener: usize) {
+        let result = self.listeners.accept(listener, &mut self.ring);
+        self.note(result);
+    }
+
+    fn pause_accept(&mut self, listener: usize) {
+        let result = self.listeners.pause(listener, &mut self.ring);
+        self.note(result);
+    }
+
+    fn close_listeners(&mut self) {
+        let result = self.listeners.close(&mut self.ring);
+        self.note(result);
+    }
+
+    fn attach(&mut self, token: Token, stream: OwnedFd) -> io::Result<()> {
+        self.sockets.add(token, stream);
+        Ok(())
+    }
+
+    fn connect(
+        &mut self,
+        token: Token,
+        address: SocketAddr,
+        source: Option<SocketAddr>,
+    ) -> io::Result<()> {
+        self.sockets.add(token, sys::connect(address, source)?);
+        self.sockets.connect(token, &mut self.ring)
+    }
+
+    fn receive(&mut self, token: Token) {
+        let result = self.sockets.receive(token, &mut self.ring);
+        self.note(result);
+    }
+
+    fn pause_receive(&mut self, token: Token) {
+        let result = self.sockets.pause(token, &mut self.ring);
+        self.note(result);
+    }
+
+    fn flush(&mut self, batch: &mut SendBatch, made: impl FnMut(Token)) {
+        if !batch.is_empty() {
+            let result = self.queue_sends(batch, made);
+            self.note(result);
+        }
+        batch.clear();
+    }
+
+    fn unsent(&mut self) -> Option<(Token, io::Result<usize>)> {
+        while let Some((token, result)) = self.sockets.unsent.pop() {
+            if self.sockets.is_open(token) {
+                return Some((token, result));
+            }
+        }
+        None
+    }
+
+    fn send(&mut self, token: Token, bytes: Vec<u8>) {
+        let result = self.sockets.send(token, bytes, &mut self.ring);
+        self.note(result);
+    }
+
+    fn shutdown(&mut self, token: Token) {
+        if self.has_flushed {
+            // What was sent before is to be on its way.
+            let result = self.ring.enter(0, None);
+            self.note(result);
+        }
+        self.sockets.shutdown(token);
+    }
+
+    fn close(&mut self, token: Token) {
+        let result = self.sockets.close(token, &mut self.ring);
+        self.note(result);
+        if !self.has_flushed {
+            self.sockets.finish_closing();
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => self.wait_or_fail(timeout),
+        }
+    }
+
+    fn next(&mut self) -> Option<Completion<'_, OwnedFd>> {
+        self.give_back();
+        while let Some(done) = self.sockets.done.pop_front() {
+            return Some(match done {
+                Done::Closed(token) => Completion::Closed { token },
+                Done::Woken => Completion::Woken,
+                Done::Received(token, span) if span.bytes() > 0 && self.sockets.is_open(token) => {
+                    return Some(self.lend(token, span));
+                }
+                Done::Received(_, span) => {
+                    self.ring.give_back(span);
+                    continue;
+                }
+                // What completed before the connection was closed is of no interest any more.
+                Done::Connected(token, _) | Done::Sent(token, _) | Done::Ended(token, _)
+                    if !self.sockets.is_open(token) =>
+                {
+                    continue;
+                }
+                Done::Connected(token, result) => Completion::Connected { token, result },
+                Done::Ended(token, result) => Completion::ReceiveEnded { token, result },
+                Done::Sent(token, result) => Completion::Sent { token, result },
+            });
+        }
+        let (listener, result) = self.listeners.next()?;
+        Some(match result {
+            Ok(stream) => {
+                let peer = rustix::net::getpeername(&stream).ok().flatten();
+                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                Completion::Accepted { listener, stream, peer }
+            }
+            Err(error) => Completion::AcceptFailed { listener, error },
+        })
+    }
+
+    fn waker(&self) -> Waker {
+        let wake = Arc::clone(&self.wake);
+        // A counter that cannot be raised is high, and so will wake.
+        Waker::new(move || {
+            let _ = rustix::io::write(&wake, &1u64.to_ne_bytes());
+        })
+    }
+}

@@ -1,0 +1,386 @@
+//! Connections: which operations each has in flight, and what follows from their completions.
+//!
+//! A connection that receives has a multishot receive armed. After a while without traffic that is
+//! exchanged for a poll, which takes 256 bytes of kernel memory instead of 864. An operation's last
+//! completion is awaited before a connection's place is given free, so nothing that comes late can
+//! concern the next connection there.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
+
+use rustix::net::Shutdown;
+
+use super::{
+    Event, READABLE, Ring, Span, WRITABLE,
+    tag::{self, Kind},
+};
+use crate::io::Token;
+
+/// A connection from which nothing came for this long, or up to twice as long, is polled.
+const QUIET_AFTER: Duration = Duration::from_secs(1);
+
+/// The connections of a driver.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    places: Vec<Option<Socket>>,
+    /// Receives that ended because there was no buffer.
+    starved: Vec<Token>,
+    /// Connections that are closed when their operations have ended.
+    closing: Vec<Token>,
+    /// Connections with an armed receive.
+    busy: Vec<Token>,
+    /// When those that are quiet are looked for.
+    look: Option<Duration>,
+    pub(super) done: VecDeque<Done>,
+    pub(super) unsent: Vec<(Token, io::Result<usize>)>,
+}
+
+/// What has completed and was not yet returned.
+#[derive(Debug)]
+pub(super) enum Done {
+    Connected(Token, io::Result<()>),
+    Received(Token, Span),
+    Ended(Token, io::Result<()>),
+    Sent(Token, io::Result<()>),
+    Closed(Token),
+    Woken,
+}
+
+#[derive(Debug)]
+struct Socket {
+    fd: OwnedFd,
+    generation: u32,
+    wants_bytes: bool,
+    /// Nothing more will come.
+    has_ended: bool,
+    is_closing: bool,
+    /// Nothing has come since the last look.
+    is_quiet: bool,
+    /// Stands among the busy.
+    is_busy: bool,
+    reads: Reads,
+    is_sending: bool,
+    is_connecting: bool,
+}
+
+/// The operation that waits for a connection's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reads {
+    Nothing,
+    Receive,
+    Poll,
+    /// One of them, which is being cancelled.
+    Cancelled,
+}
+
+impl Sockets {
+    pub(super) fn add(&mut self, token: Token, fd: OwnedFd) {
+        let index = token.index as usize;
+        if index >= self.places.len() {
+            self.places.resize_with(index + 1, || None);
+        }
+        self.places[index] = Some(Socket {
+            fd,
+            generation: token.generation,
+            wants_bytes: false,
+            has_ended: false,
+            is_closing: false,
+            is_quiet: false,
+            is_busy: false,
+            reads: Reads::Nothing,
+            is_sending: false,
+            is_connecting: false,
+        });
+    }
+
+    /// The connection, unless it is being closed.
+    fn open(&mut self, token: Token) -> Option<&mut Socket> {
+        let socket = self.places.get_mut(token.index as usize)?.as_mut()?;
+        (socket.generation == token.generation && !socket.is_closing).then_some(socket)
+    }
+
+    pub(super) fn is_open(&mut self, token: Token) -> bool {
+        self.open(token).is_some()
+    }
+
+    /// The connection that an operation belongs to.
+    fn of(&mut self, user_data: u64) -> Option<(Token, &mut Socket)> {
+        let index = tag::index(user_data);
+        let socket = self.places.get_mut(index)?.as_mut()?;
+        let token = Token { index: index as u32, generation: socket.generation };
+        tag::is_of(user_data, socket.generation).then_some((token, socket))
+    }
+
+    /// Waits for a connection that is being opened.
+    pub(super) fn connect(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
+        let Some(socket) = self.open(token) else { return Ok(()) };
+        socket.is_connecting = true;
+        ring.poll(socket.fd.as_fd(), WRITABLE, false, Kind::Connect.tag(token))
+    }
+
+    pub(super) fn receive(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
+        let Some(socket) = self.open(token) else { return Ok(()) };
+        socket.wants_bytes = true;
+        socket.is_quiet = false;
+        self.arm(token, ring)
+    }
+
+    pub(super) fn pause(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
+        let Some(socket) = self.open(token) else { return Ok(()) };
+        socket.wants_bytes = false;
+        socket.disarm(token, ring)
+    }
+
+    /// Arms what waits for bytes, if they are wanted and nothing is armed.
+    fn arm(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
+        let Some(socket) = self.open(token) else { return Ok(()) };
+        if !socket.wants_bytes || socket.has_ended || socket.reads != Reads::Nothing {
+            return Ok(());
+        }
+        if socket.is_quiet {
+            socket.reads = Reads::Poll;
+            return ring.poll(socket.fd.as_fd(), READABLE, false, Kind::Poll.tag(token));
+        }
+        socket.reads = Reads::Receive;
+        ring.receive(socket.fd.as_fd(), Kind::Receive.tag(token))?;
+        if !std::mem::replace(&mut socket.is_busy, true) {
+            self.busy.push(token);
+        }
+        Ok(())
+    }
+
+    /// Receives that found no buffer are armed again, now that buffers have been given back.
+    pub(super) fn arm_starved(&mut self, ring: &mut Ring) -> io::Result<()> {
+        for token in std::mem::take(&mut self.starved) {
+            self.arm(token, ring)?;
+        }
+        Ok(())
+    }
+
+    /// When the next look for quiet connections is.
+    pub(super) fn next_look(&self) -> Option<Duration> {
+        self.look
+    }
+
+    /// Looks, now and then, for connections that have become quiet, and polls them.
+    pub(super) fn look_for_quiet(&mut self, now: Duration, ring: &mut Ring) -> io::Result<()> {
+        if self.look.map_or(self.busy.is_empty(), |look| now < look) {
+            return Ok(());
+        }
+        let mut busy = std::mem::take(&mut self.busy);
+        let mut quiet = Vec::new();
+        busy.retain(|&token| {
+            let Some(socket) = self.open(token) else { return false };
+            let was_quiet = std::mem::replace(&mut socket.is_quiet, true);
+            if was_quiet || socket.reads != Reads::Receive {
+                socket.is_busy = false;
+                quiet.push(token);
+            }
+            socket.is_busy
+        });
+        self.busy = busy;
+        self.look = (!self.busy.is_empty()).then(|| now + QUIET_AFTER);
+        for token in quiet {
+            if let Some(socket) = self.open(token) {
+                socket.disarm(token, ring)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what follows from a completion.
+    pub(super) fn completed(&mut self, event: Event, ring: &mut Ring) -> io::Result<()> {
+        match Kind::of(event.user_data) {
+            Kind::Receive => self.received(event, ring),
+            Kind::Part => self.part_left(event, ring),
+            Kind::Send => self.sent(event, ring),
+            Kind::Poll => self.polled(event, ring),
+            Kind::Connect => {
+                self.connected(event);
+                Ok(())
+            }
+            Kind::Cancel => {
+                self.not_cancelled(event);
+                Ok(())
+            }
+            Kind::Wake | Kind::Accept => Ok(()),
+        }
+    }
+
+    fn received(&mut self, event: Event, ring: &mut Ring) -> io::Result<()> {
+        let span = ring.received(event);
+        let Some((token, socket)) = self.of(event.user_data) else {
+            debug_assert!(false, "a place is given free when its operations have ended");
+            return Ok(());
+        };
+        if !event.more() {
+            socket.reads = Reads::Nothing;
+        }
+        let ended = match event.result {
+            1.. => {
+                socket.is_quiet = false;
+                None
+            }
+            0 => Some(Ok(())),
+            error => match -error {
+                libc::ECANCELED => None,
+                libc::ENOBUFS => {
+                    self.starved.push(token);
+                    return Ok(());
+                }
+                error => Some(Err(io::Error::from_raw_os_error(error))),
+            },
+        };
+        let had_ended = socket.has_ended;
+        socket.has_ended |= ended.is_some();
+        // A receive of nothing may have taken a buffer all the same.
+        self.done.extend(span.map(|span| Done::Received(token, span)));
+        self.done.extend(ended.filter(|_| !had_ended).map(|end| Done::Ended(token, end)));
+        self.arm(token, ring)
+    }
+
+    /// Something has come for a connection that was quiet, or its poll was cancelled.
+    fn polled(&mut self, event: Event, ring: &mut Ring) -> io::Result<()> {
+        let Some((token, socket)) = self.of(event.user_data) else { return Ok(()) };
+        socket.reads = Reads::Nothing;
+        socket.is_quiet = false;
+        self.arm(token, ring)
+    }
+
+    /// What was to be cancelled is not to be found. If its connection is to be closed, the end of
+    /// the socket ends what still waits for it.
+    fn not_cancelled(&mut self, event: Event) {
+        if let Some((_, socket)) = self.of(event.user_data)
+            && socket.is_closing
+        {
+            // Fails if the connection has ended, which is as good.
+            let _ = rustix::net::shutdown(&socket.fd, Shutdown::Both);
+        }
+    }
+
+    /// A part of the batch was not taken as a whole: the rest is sent by itself.
+    fn part_left(&mut self, event: Event, ring: &mut Ring) -> io::Result<()> {
+        let part = ring.batch().get(tag::index(event.user_data));
+        let Some((token, bytes)) = part else { return Ok(()) };
+        let taken = match event.result {
+            taken @ 0.. => taken as usize,
+            error => match -error {
+                libc::EAGAIN | libc::EINTR => 0,
+                error => {
+                    self.unsent.push((token, Err(io::Error::from_raw_os_error(error))));
+                    return Ok(());
+                }
+            },
+        };
+        let rest = bytes.get(taken..).unwrap_or_default().to_vec();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        self.unsent.push((token, Ok(rest.len())));
+        self.send(token, rest, ring)
+    }
+
+    /// Sends the part of the batch at `place`.
+    pub(super) fn send_part(&mut self, place: usize, ring: &mut Ring) -> io::Result<Option<Token>> {
+        let part = ring.batch().get(place);
+        let Some((token, socket)) = part.and_then(|(token, _)| Some((token, self.open(token)?)))
+        else {
+            return Ok(None);
+        };
+        ring.send_part(socket.fd.as_fd(), place, Kind::Part.number(place))?;
+        Ok(Some(token))
+    }
+
+    /// Sends bytes, however long that takes.
+    pub(super) fn send(&mut self, token: Token, bytes: Vec<u8>, ring: &mut Ring) -> io::Result<()> {
+        let Some(socket) = self.open(token) else { return Ok(()) };
+        socket.is_sending = true;
+        ring.send(socket.fd.as_fd(), bytes, Kind::Send.tag(token))
+    }
+
+    fn sent(&mut self, event: Event, ring: &mut Ring) -> io::Result<()> {
+        let bytes = ring.finish(event).unwrap_or_default();
+        let Some((token, socket)) = self.of(event.user_data) else { return Ok(()) };
+        socket.is_sending = false;
+        let result = match event.result {
+            taken @ 0.. if (taken as usize) < bytes.len() => {
+                return self.send(token, bytes[taken as usize..].to_vec(), ring);
+            }
+            0.. => Ok(()),
+            error => Err(io::Error::from_raw_os_error(-error)),
+        };
+        self.done.push_back(Done::Sent(token, result));
+        Ok(())
+    }
+
+    fn connected(&mut self, event: Event) {
+        let Some((token, socket)) = self.of(event.user_data) else { return };
+        socket.is_connecting = false;
+        let result = match rustix::net::sockopt::socket_error(&socket.fd) {
+            Ok(result) => result,
+            Err(error) => Err(error),
+        };
+        self.done.push_back(Done::Connected(token, result.map_err(Into::into)));
+    }
+
+    pub(super) fn shutdown(&mut self, token: Token) {
+        if let Some(socket) = self.open(token) {
+            // Fails only if the connection is gone, which receiving tells.
+            let _ = rustix::net::shutdown(&socket.fd, Shutdown::Write);
+        }
+    }
+
+    /// Gives up what is in flight; closed when that has ended.
+    pub(super) fn close(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
+        let Some(socket) = self.open(token) else { return Ok(()) };
+        socket.disarm(token, ring)?;
+        socket.is_closing = true;
+        let others = [(socket.is_sending, Kind::Send), (socket.is_connecting, Kind::Connect)];
+        self.closing.push(token);
+        for (_, kind) in others.into_iter().filter(|(is_in_flight, _)| *is_in_flight) {
+            ring.cancel(kind.tag(token), Kind::Cancel.tag(token))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a connection is being closed.
+    pub(super) fn has_closing(&self) -> bool {
+        !self.closing.is_empty()
+    }
+
+    /// Closes the connections whose operations have ended.
+    pub(super) fn finish_closing(&mut self) {
+        let Self { places, closing, done, .. } = self;
+        closing.retain(|&token| {
+            let place = &mut places[token.index as usize];
+            let is_in_use = place.as_ref().is_some_and(Socket::is_in_use);
+            if !is_in_use {
+                *place = None;
+                done.push_back(Done::Closed(token));
+            }
+            is_in_use
+        });
+    }
+}
+
+impl Socket {
+    /// Whether an operation is in flight.
+    fn is_in_use(&self) -> bool {
+        self.reads != Reads::Nothing || self.is_sending || self.is_connecting
+    }
+
+    /// Cancels what waits for bytes.
+    fn disarm(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
+        let kind = match self.reads {
+            Reads::Receive => Kind::Receive,
+            Reads::Poll => Kind::Poll,
+            Reads::Nothing | Reads::Cancelled => return Ok(()),
+        };
+        self.reads = Reads::Cancelled;
+        ring.cancel(kind.tag(token), Kind::Cancel.tag(token))
+    }
+}
