@@ -28,8 +28,12 @@ const BAR: i32 = 17;
 
 /// The widths of a panel and its columns: names to the left of the bars, figures to their right.
 const PANEL: i32 = 600;
-const NAMES: i32 = 158;
+const NAMES_MAX: i32 = 250;
 const FIGURES: i32 = 142;
+
+/// What a letter of a name takes at most, and the space around a name.
+const LETTER: i32 = 10;
+const NAME_GAP: i32 = 28;
 
 /// Bars of a higher ratio are cut.
 const RATIO_MAX: f64 = 2.2;
@@ -104,13 +108,13 @@ fn header(canvas: &mut Canvas<'_>, report: &Report) {
     canvas.text(&relative, (MARGIN, 70), Look { color: MUTED, size: 18, ..TEXT });
     let right = MARGIN + PANEL + if report.cases.len() > 1 { PANEL + GAP } else { 0 };
     let legend = Look { color: MUTED, ..TEXT };
-    let mut left = right - 206;
+    let mut left = right - 236;
     for (name, color, width) in [("user", OTHERS.0, 66), ("system", OTHERS.1, 0)] {
         canvas.rectangle((left, 34), (left + 13, 47), &color);
         canvas.text(name, (left + 20, 40), legend);
         left += width;
     }
-    canvas.whisker((right - 46, right - 24), 40);
+    canvas.whisker((right - 76, right - 52), 40);
     canvas.text("95 %", (right, 40), Look { anchor: HPos::Right, ..legend });
 }
 
@@ -134,15 +138,15 @@ fn panel(canvas: &mut Canvas<'_>, case: &CaseReport, (left, top): (i32, i32)) {
     let right = left + PANEL;
     let is_bad = !case.complaints().is_empty();
     let (title, color) =
-        if is_bad { ("the control is off: void", ALARM) } else { ("us per echo", MUTED) };
+        if is_bad { ("the control is off: void", ALARM) } else { ("µs per echo", MUTED) };
     let look = Look { color, anchor: HPos::Right, size: 14, is_bold: is_bad };
     canvas.text(title, (right, top + 10), look);
 
     let highest = case.servers.iter().map(|row| row.closed_loop.cpu_ratio.high);
     let scale = highest.fold(1.1, f64::max).min(RATIO_MAX);
-    let start = left + NAMES;
+    let start = left + names_width(&case.servers);
     let at =
-        |ratio: f64| start + (ratio / scale * f64::from(PANEL - NAMES - FIGURES)).round() as i32;
+        |ratio: f64| start + (ratio / scale * f64::from(right - FIGURES - start)).round() as i32;
     let (first, last) =
         (top + PANEL_TITLE - 4, top + PANEL_TITLE + case.servers.len() as i32 * ROW);
     for half in 1..=(scale * 2.0) as i32 {
@@ -157,6 +161,11 @@ fn panel(canvas: &mut Canvas<'_>, case: &CaseReport, (left, top): (i32, i32)) {
     for dash in (first..last).step_by(6) {
         canvas.line((at(1.0), dash), (at(1.0), last.min(dash + 3)), &INK);
     }
+}
+
+fn names_width(rows: &[Row]) -> i32 {
+    let longest = rows.iter().filter(|row| !row.is_control).map(|row| row.name.chars().count());
+    NAMES_MAX.min(longest.max().unwrap_or(0) as i32 * LETTER + NAME_GAP)
 }
 
 fn names_and_figures(canvas: &mut Canvas<'_>, row: &Row, start: i32, right: i32, middle: i32) {

@@ -63,7 +63,7 @@ impl Report {
             server_core: plan.server_core,
             client_core: plan.client_core,
             processor: processor(),
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            kernel: kernel(),
             cases: Vec::new(),
         }
     }
@@ -99,6 +99,12 @@ impl CaseReport {
 fn is_good(control: &Estimate) -> bool {
     // Not a number is not good.
     (control.median - 1.0).abs() <= CONTROL_MAX
+}
+
+/// The kernel's version, without what its builder has appended.
+fn kernel() -> String {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    release.split('-').next().unwrap_or_default().to_owned()
 }
 
 /// The name that the kernel has for the processor.
