@@ -101,6 +101,7 @@ needed_tools() {
 rust_tests() {
     step 'format' cargo fmt --all --check
     step 'format of the fuzz targets' cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+    step 'format of the comparison' cargo fmt --manifest-path benches/peers/Cargo.toml --check
     step 'lints' cargo clippy --workspace --all-targets -- -D warnings
     if wants rust; then
         step 'documentation' env RUSTDOCFLAGS='-D warnings' \
@@ -109,6 +110,9 @@ rust_tests() {
     step 'unit and integration tests' cargo test --workspace
     if wants rust; then
         step 'benchmarks, once each' cargo test --workspace --benches
+        step 'lints of the comparison' cargo clippy --locked --manifest-path benches/peers/Cargo.toml \
+            --target-dir "${CARGO_TARGET_DIR:-target}" --all-targets -- -D warnings
+        step 'comparison with other servers' benches/peers/run.sh --smoke
     fi
 }
 
