@@ -13,13 +13,14 @@ const FAR: u32 = 1 << 30;
 impl Tick {
     /// The moment `time` after the driver's start, rounded down.
     pub(crate) fn at(time: Duration) -> Self {
-        Self(time.as_millis() as u32)
+        Self((time.as_secs() as u32).wrapping_mul(1000).wrapping_add(time.subsec_millis()))
     }
 
     /// `timeout` later, rounded up so that nothing happens early.
     pub(crate) fn after(self, timeout: Duration) -> Self {
-        let millis = timeout.as_nanos().div_ceil(1_000_000).min(u128::from(FAR));
-        Self(self.0.wrapping_add(millis as u32))
+        let millis = u64::from(timeout.subsec_nanos().div_ceil(1_000_000));
+        let millis = timeout.as_secs().saturating_mul(1000).saturating_add(millis);
+        Self(self.0.wrapping_add(millis.min(u64::from(FAR)) as u32))
     }
 
     /// As late as can be told.

@@ -9,6 +9,7 @@
 
 use super::{
     CloseFrame, Context, FrameHeader, Inflater, Kind, OpCode, ProtocolError, Role, apply_mask,
+    frame::parse_common,
     inflate::Inflation,
     partial::{Delivery, Partial},
 };
@@ -158,6 +159,27 @@ impl Receiver {
         rules: &Rules,
         inflater: &'e mut Inflater,
     ) -> Result<Option<Event<'e>>, ProtocolError> {
+        if self.partial.is_none()
+            && wanted.is_some()
+            && let Some(common) = parse_common(input.rest(), rules)
+        {
+            let payload = &mut input.take(common.bytes)[common.header_bytes..];
+            if rules.role == Role::Server {
+                apply_mask(payload, common.mask, 0);
+            }
+            return event(common.opcode, true, payload, wanted).map(Some);
+        }
+        self.next_uncommon(input, wanted, rules, inflater)
+    }
+
+    /// The same for what needs a closer look.
+    fn next_uncommon<'e>(
+        &'e mut self,
+        input: &'e mut Input<'_>,
+        wanted: Option<ReadMode>,
+        rules: &Rules,
+        inflater: &'e mut Inflater,
+    ) -> Result<Option<Event<'e>>, ProtocolError> {
         match self.advance(input, wanted, rules, inflater)? {
             None => Ok(None),
             Some(Found::Input { header, header_bytes }) => {
@@ -205,7 +227,6 @@ impl Receiver {
         self.partial.as_ref().is_some_and(|partial| partial.is_mid_message())
     }
 
-    #[inline]
     fn advance(
         &mut self,
         input: &mut Input<'_>,
@@ -273,7 +294,8 @@ impl Receiver {
 
 impl Limits {
     /// The longest payload of a message that is a single frame.
-    fn whole_frame_bytes(&self) -> u64 {
+    #[inline]
+    pub(super) fn whole_frame_bytes(&self) -> u64 {
         self.frame_bytes.min(self.message_bytes) as u64
     }
 }
@@ -287,6 +309,7 @@ pub(super) fn unmask<'a>(payload: &'a mut [u8], header: &FrameHeader) -> &'a mut
 }
 
 /// Interprets a whole frame, or a whole message that stands under its first frame's opcode.
+#[inline]
 pub(super) fn event(
     opcode: OpCode,
     is_final: bool,
