@@ -69,18 +69,18 @@ impl Active {
             }
             let is_closing = channel.link.sender.is_closed();
             let calls_max = if is_closing { CLOSING_CALLS_MAX } else { CALLS_MAX };
-            if calls < calls_max && session.run_next(channel) {
+            if channel.link.completions_wait && calls < calls_max && session.run_next(channel) {
                 calls += 1;
                 continue;
             }
-            if std::mem::take(&mut channel.link.has_timed_out) && session.wanted().is_some() {
+            if std::mem::take(&mut channel.link.has_timed_out) && channel.link.wanted.is_some() {
                 session.received(channel, Received::TimedOut);
                 continue;
             }
-            if refuses_read(session, receiver) {
+            if refuses_read(session, receiver, channel) {
                 continue;
             }
-            let wanted = session.wanted();
+            let wanted = channel.link.wanted;
             // While closing, what the session does not read is dropped, so that the peer's Close
             // is reached.
             let discards = wanted.is_none() && is_closing;
@@ -102,10 +102,14 @@ impl Active {
 }
 
 /// Refuses a read of a whole message of which a part has been read as frames.
-fn refuses_read(session: &mut dyn AnySession, receiver: &Receiver) -> bool {
-    let refuses = session.wanted() == Some(ReadMode::Message) && receiver.is_mid_message();
+fn refuses_read(
+    session: &mut dyn AnySession,
+    receiver: &Receiver,
+    channel: &mut Channel<'_>,
+) -> bool {
+    let refuses = channel.link.wanted == Some(ReadMode::Message) && receiver.is_mid_message();
     if refuses {
-        session.refuse_read(Misuse::MessageInProgress);
+        session.refuse_read(channel, Misuse::MessageInProgress);
     }
     refuses
 }
@@ -168,10 +172,10 @@ fn wind_up(
         if channel.link.is_broken {
             session.fail_sends();
         }
-        if session.run_next(channel) || refuses_read(session, receiver) {
+        if session.run_next(channel) || refuses_read(session, receiver, channel) {
             continue;
         }
-        match session.wanted() {
+        match channel.link.wanted {
             Some(_) if channel.link.times_told() > 1 => return Progress::Finished,
             Some(mode) => {
                 let nothing = &mut Input::new(&mut []);
@@ -185,7 +189,7 @@ fn wind_up(
                     }
                 }
             }
-            None if session.has_pending() => return Progress::Going,
+            None if channel.link.completions_wait => return Progress::Going,
             None => return Progress::Finished,
         }
     }

@@ -9,7 +9,8 @@ use crate::{
     http::DeflateParams,
     io::Token,
     ws::{
-        CloseCode, CloseFrame, Context, Deflater, Deflation, Kind, Misuse, ProtocolError, Sender,
+        CloseCode, CloseFrame, Context, Deflater, Deflation, Kind, Misuse, ProtocolError, ReadMode,
+        Sender,
     },
 };
 
@@ -17,6 +18,10 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     pub(super) sender: Sender,
+    /// What the outstanding read wants, if there is one.
+    pub(super) wanted: Option<ReadMode>,
+    /// Completions wait with the session.
+    pub(super) completions_wait: bool,
     /// The session sent more than the peer takes.
     pub(super) has_overflowed: bool,
     /// Nothing more can be sent or received.
@@ -29,8 +34,6 @@ pub(crate) struct Link {
     pub(super) ping_stamp: u32,
     /// The last round trip in microseconds; 0 before the first.
     pub(super) round_trip_micros: u32,
-    /// When the outstanding read was asked for.
-    pub(super) read_begun: Option<Tick>,
     rare: Option<Box<Rare>>,
 }
 
@@ -38,6 +41,8 @@ pub(crate) struct Link {
 #[derive(Debug, Default)]
 struct Rare {
     read_timeout: Option<Duration>,
+    /// When the outstanding read, or its timeout, was asked for.
+    read_begun: Option<Tick>,
     /// Messages from other threads that wait for the end of a fragmented message.
     held: Vec<(Kind, Vec<u8>)>,
     held_bytes: usize,
@@ -134,8 +139,17 @@ impl Link {
         self.rare.as_ref()?.close_begun
     }
 
-    pub(super) fn read_timeout(&self) -> Option<Duration> {
-        self.rare.as_ref()?.read_timeout
+    /// When the outstanding read times out.
+    pub(super) fn read_deadline(&self) -> Option<Tick> {
+        let rare = self.rare.as_ref()?;
+        let timeout = rare.read_timeout.filter(|_| self.wanted.is_some())?;
+        Some(rare.read_begun?.after(timeout))
+    }
+
+    /// The outstanding read has timed out, and does so only once.
+    pub(super) fn time_out(&mut self) {
+        self.has_timed_out = true;
+        self.rare_mut().read_begun = None;
     }
 
     fn held_bytes(&self) -> usize {
@@ -260,15 +274,37 @@ impl Channel<'_> {
         self.pending_bytes() <= HIGH_WATER_BYTES
     }
 
+    /// Whether the connection has to look at something before the session goes on.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.link.has_overflowed || self.link.has_ended()
+    }
+
+    /// Notes whether completions wait with the session.
+    pub(crate) fn set_completions_wait(&mut self, wait: bool) {
+        self.link.completions_wait = wait;
+    }
+
     pub(crate) fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        let now = self.tick();
         if timeout.is_some() || self.link.rare.is_some() {
-            self.link.rare_mut().read_timeout = timeout;
+            let rare = self.link.rare_mut();
+            rare.read_timeout = timeout;
+            rare.read_begun = Some(now);
         }
     }
 
     /// Notes that a read has been asked for.
-    pub(crate) fn read_begins(&mut self) {
-        self.link.read_begun = self.link.read_timeout().map(|_| self.tick());
+    pub(crate) fn read_begins(&mut self, mode: ReadMode) {
+        self.link.wanted = Some(mode);
+        let now = self.now;
+        if let Some(rare) = &mut self.link.rare {
+            rare.read_begun = Some(Tick::at(now));
+        }
+    }
+
+    /// Notes that the outstanding read has completed, or is about to.
+    pub(crate) fn read_ends(&mut self) {
+        self.link.wanted = None;
     }
 
     pub(crate) fn round_trip(&self) -> Option<Duration> {

@@ -161,7 +161,7 @@ impl Connection {
         }
         match &self.state {
             State::Accepting(opening) => opening.awaits_sent(),
-            State::Active(active) => active.session.has_pending() || !self.wants_receive(),
+            State::Active(active) => active.link.completions_wait || !self.wants_receive(),
             State::Terminating(_) => true,
         }
     }
@@ -228,7 +228,7 @@ impl Connection {
                     return begun.after(config.close_timeout);
                 }
                 let ping = self.ping_deadline(active, config);
-                match read_deadline(active) {
+                match active.link.read_deadline() {
                     Some(read) => read.min(ping),
                     None => ping,
                 }
@@ -281,7 +281,7 @@ impl Connection {
             }
             State::Active(active) => {
                 let is_closing = active.link.sender.is_closed();
-                let reads = active.session.wanted().is_some()
+                let reads = active.link.wanted.is_some()
                     || is_closing
                     || active.receiver.backlog_bytes() <= READ_AHEAD_BYTES;
                 reads
@@ -385,9 +385,8 @@ impl Connection {
     fn check_active(&mut self, cx: &mut Context<'_>) {
         let now = cx.tick();
         let State::Active(active) = &mut self.state else { return };
-        if read_deadline(active).is_some_and(|deadline| deadline.has_come(now)) {
-            active.link.has_timed_out = true;
-            active.link.read_begun = None;
+        if active.link.read_deadline().is_some_and(|deadline| deadline.has_come(now)) {
+            active.link.time_out();
         }
         let State::Active(active) = &self.state else { return };
         if !self.ping_deadline(active, &cx.shared.config).has_come(now) {
@@ -415,13 +414,6 @@ impl Connection {
             Some(interval) => self.last_progress.after(interval),
         }
     }
-}
-
-/// When the outstanding read times out.
-fn read_deadline(active: &Active) -> Option<Tick> {
-    let timeout = active.link.read_timeout()?;
-    active.session.wanted()?;
-    Some(active.link.read_begun?.after(timeout))
 }
 
 /// Lends the link to a session.

@@ -3,7 +3,7 @@
 use super::Channel;
 use crate::{
     Error,
-    ws::{CloseCode, Misuse, OpCode, ReadMode},
+    ws::{CloseCode, Misuse, OpCode},
 };
 
 /// What a read brought.
@@ -48,14 +48,11 @@ pub(crate) trait AnySession {
     /// Begins the session.
     fn start(&mut self, channel: &mut Channel<'_>);
 
-    /// What the outstanding read wants, if there is one.
-    fn wanted(&self) -> Option<ReadMode>;
-
     /// Completes the outstanding read.
     fn received(&mut self, channel: &mut Channel<'_>, received: Received<'_>);
 
     /// Completes the outstanding read as a misuse, in its turn.
-    fn refuse_read(&mut self, misuse: Misuse);
+    fn refuse_read(&mut self, channel: &mut Channel<'_>, misuse: Misuse);
 
     /// Tells the session of a pong that answers none of our own pings.
     fn pong(&mut self, channel: &mut Channel<'_>, payload: &[u8]);
@@ -65,7 +62,4 @@ pub(crate) trait AnySession {
 
     /// Makes all sends that have not completed fail with [`Error::Closed`].
     fn fail_sends(&mut self);
-
-    /// Whether completions are waiting.
-    fn has_pending(&self) -> bool;
 }

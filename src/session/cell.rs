@@ -7,27 +7,33 @@ use super::{Session, Socket};
 use crate::{
     Error, Received,
     conn::{AnySession, Channel},
-    ws::{Misuse, ReadMode},
+    ws::Misuse,
 };
 
 type AfterRead<S> = Box<dyn for<'s, 'r> FnOnce(&mut S, &mut Socket<'s, S>, Received<'r>)>;
 type AfterSend<S> = Box<dyn for<'s> FnOnce(&mut S, &mut Socket<'s, S>, Result<(), Error>)>;
 
+/// How many completions follow each other before the connection has a look at what else there is.
+const COMPLETIONS_IN_A_ROW: usize = 16;
+
 /// A session and its continuations.
 pub(crate) struct SessionCell<S> {
     session: S,
-    continuations: Continuations<S>,
+    /// The continuation of the outstanding read.
+    read: Option<AfterRead<S>>,
+    /// Completions that are not due yet, oldest first; never empty. A completion is due at once
+    /// in nearly all cases, and most sessions own no queue.
+    #[expect(clippy::box_collection, reason = "rarely there: eight bytes instead of 32")]
+    waiting: Option<Box<VecDeque<Completion<S>>>>,
 }
 
-/// The continuations that have not been called.
-pub(crate) struct Continuations<S> {
-    /// The outstanding read.
-    read: Option<(ReadMode, AfterRead<S>)>,
-    /// The oldest completion. Most sessions never have two, and own no queue then.
-    first: Option<Completion<S>>,
-    /// The others, in order. Not empty, and `first` is there.
-    #[expect(clippy::box_collection, reason = "rarely there: eight bytes instead of 32")]
-    others: Option<Box<VecDeque<Completion<S>>>>,
+/// What a session has asked for, where its [`Socket`] can reach it.
+pub(super) struct Continuations<'c, S> {
+    read: &'c mut Option<AfterRead<S>>,
+    /// The oldest completion, unless others wait already.
+    next: &'c mut Option<Completion<S>>,
+    #[expect(clippy::box_collection, reason = "that of the cell")]
+    waiting: &'c mut Option<Box<VecDeque<Completion<S>>>>,
 }
 
 /// A continuation that is called in its turn.
@@ -37,14 +43,16 @@ enum Completion<S> {
     ReadRefused(AfterRead<S>, Misuse),
 }
 
-impl<S> Continuations<S> {
-    /// Makes this the outstanding read, or refuses it.
-    pub(super) fn read(&mut self, mode: ReadMode, then: AfterRead<S>) {
-        if self.has_read() {
-            self.push(Completion::ReadRefused(then, Misuse::ReadOutstanding));
+impl<S> Continuations<'_, S> {
+    /// Makes this the outstanding read; or refuses it if there is one, and returns false.
+    pub(super) fn read(&mut self, then: AfterRead<S>) -> bool {
+        let is_first = self.read.is_none();
+        if is_first {
+            *self.read = Some(then);
         } else {
-            self.read = Some((mode, then));
+            self.push(Completion::ReadRefused(then, Misuse::ReadOutstanding));
         }
+        is_first
     }
 
     pub(super) fn has_read(&self) -> bool {
@@ -60,35 +68,108 @@ impl<S> Continuations<S> {
     }
 
     fn push(&mut self, completion: Completion<S>) {
-        if self.first.is_none() {
-            self.first = Some(completion);
+        if self.next.is_none() && self.waiting.is_none() {
+            *self.next = Some(completion);
         } else {
-            self.others.get_or_insert_default().push_back(completion);
+            self.waiting.get_or_insert_default().push_back(completion);
         }
     }
+}
 
-    fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.others.as_ref().map_or(0, |others| others.len())
+impl<S: Session> SessionCell<S> {
+    pub(crate) fn new(session: S) -> Self {
+        Self { session, read: None, waiting: None }
     }
 
-    /// Takes the oldest completion, if it is due.
-    fn pop_due(&mut self, is_writable: bool) -> Option<Completion<S>> {
-        if matches!(self.first, Some(Completion::Sent(_))) && !is_writable {
-            return None;
-        }
-        let due = self.first.take();
-        if let Some(others) = &mut self.others {
-            self.first = others.pop_front();
-            if others.is_empty() {
-                self.others = None;
+    /// Calls user code with the session and its socket, then the completions that are due.
+    fn call(&mut self, channel: &mut Channel<'_>, code: impl FnOnce(&mut S, &mut Socket<'_, S>)) {
+        let mut next = None;
+        self.call_once(channel, &mut next, code);
+        for _ in 0..COMPLETIONS_IN_A_ROW {
+            if channel.is_disturbed() {
+                break;
             }
+            let Some(due) = next.take_if(|next| next.is_due(channel)) else { break };
+            self.call_once(channel, &mut next, |session, socket| due.call(session, socket));
+        }
+        if let Some(next) = next {
+            // It is older than those that wait.
+            self.waiting.get_or_insert_default().push_front(next);
+        }
+        channel.set_completions_wait(self.waiting.is_some());
+    }
+
+    fn call_once(
+        &mut self,
+        channel: &mut Channel<'_>,
+        next: &mut Option<Completion<S>>,
+        code: impl FnOnce(&mut S, &mut Socket<'_, S>),
+    ) {
+        let Self { session, read, waiting } = self;
+        let continuations = Continuations { read, next, waiting };
+        code(session, &mut Socket::new(channel.reborrow(), continuations));
+    }
+
+    fn pop_due(&mut self, channel: &Channel<'_>) -> Option<Completion<S>> {
+        let waiting = self.waiting.as_mut()?;
+        let is_due = waiting.front().is_some_and(|first| first.is_due(channel));
+        let due = if is_due { waiting.pop_front() } else { None };
+        if waiting.is_empty() {
+            self.waiting = None;
         }
         due
     }
+}
+
+impl<S: Session> Completion<S> {
+    fn is_due(&self, channel: &Channel<'_>) -> bool {
+        !matches!(self, Self::Sent(_)) || channel.is_writable()
+    }
+
+    fn call(self, session: &mut S, socket: &mut Socket<'_, S>) {
+        match self {
+            Self::Sent(then) => then(session, socket, Ok(())),
+            Self::SendFailed(then, error) => then(session, socket, Err(error)),
+            Self::ReadRefused(then, misuse) => {
+                then(session, socket, Received::Failed(misuse.into()));
+            }
+        }
+    }
+}
+
+impl<S: Session> AnySession for SessionCell<S> {
+    fn start(&mut self, channel: &mut Channel<'_>) {
+        self.call(channel, S::start);
+    }
+
+    fn received(&mut self, channel: &mut Channel<'_>, received: Received<'_>) {
+        channel.read_ends();
+        if let Some(then) = self.read.take() {
+            self.call(channel, |session, socket| then(session, socket, received));
+        }
+    }
+
+    fn refuse_read(&mut self, channel: &mut Channel<'_>, misuse: Misuse) {
+        channel.read_ends();
+        if let Some(then) = self.read.take() {
+            let refused = Completion::ReadRefused(then, misuse);
+            self.waiting.get_or_insert_default().push_back(refused);
+            channel.set_completions_wait(true);
+        }
+    }
+
+    fn pong(&mut self, channel: &mut Channel<'_>, payload: &[u8]) {
+        self.call(channel, |session, socket| session.pong(socket, payload));
+    }
+
+    fn run_next(&mut self, channel: &mut Channel<'_>) -> bool {
+        let Some(due) = self.pop_due(channel) else { return false };
+        self.call(channel, |session, socket| due.call(session, socket));
+        true
+    }
 
     fn fail_sends(&mut self) {
-        let others = self.others.iter_mut().flat_map(|others| others.iter_mut());
-        for completion in self.first.iter_mut().chain(others) {
+        for completion in self.waiting.iter_mut().flat_map(|waiting| waiting.iter_mut()) {
             replace_with(completion, |completion| match completion {
                 Completion::Sent(then) => Completion::SendFailed(then, Error::Closed),
                 other => other,
@@ -105,70 +186,8 @@ fn replace_with<S>(place: &mut Completion<S>, change: impl FnOnce(Completion<S>)
     *place = change(completion);
 }
 
-impl<S: Session> SessionCell<S> {
-    pub(crate) fn new(session: S) -> Self {
-        let continuations = Continuations { read: None, first: None, others: None };
-        Self { session, continuations }
-    }
-
-    /// Calls user code with the session and its socket.
-    fn call(&mut self, channel: &mut Channel<'_>, code: impl FnOnce(&mut S, &mut Socket<'_, S>)) {
-        let mut socket = Socket::new(channel.reborrow(), &mut self.continuations);
-        code(&mut self.session, &mut socket);
-    }
-}
-
-impl<S: Session> AnySession for SessionCell<S> {
-    fn start(&mut self, channel: &mut Channel<'_>) {
-        self.call(channel, S::start);
-    }
-
-    fn wanted(&self) -> Option<ReadMode> {
-        self.continuations.read.as_ref().map(|(mode, _)| *mode)
-    }
-
-    fn received(&mut self, channel: &mut Channel<'_>, received: Received<'_>) {
-        if let Some((_, then)) = self.continuations.read.take() {
-            self.call(channel, |session, socket| then(session, socket, received));
-        }
-    }
-
-    fn refuse_read(&mut self, misuse: Misuse) {
-        if let Some((_, then)) = self.continuations.read.take() {
-            self.continuations.push(Completion::ReadRefused(then, misuse));
-        }
-    }
-
-    fn pong(&mut self, channel: &mut Channel<'_>, payload: &[u8]) {
-        self.call(channel, |session, socket| session.pong(socket, payload));
-    }
-
-    fn run_next(&mut self, channel: &mut Channel<'_>) -> bool {
-        let Some(due) = self.continuations.pop_due(channel.is_writable()) else { return false };
-        self.call(channel, |session, socket| match due {
-            Completion::Sent(then) => then(session, socket, Ok(())),
-            Completion::SendFailed(then, error) => then(session, socket, Err(error)),
-            Completion::ReadRefused(then, misuse) => {
-                then(session, socket, Received::Failed(misuse.into()));
-            }
-        });
-        true
-    }
-
-    fn fail_sends(&mut self) {
-        self.continuations.fail_sends();
-    }
-
-    fn has_pending(&self) -> bool {
-        self.continuations.first.is_some()
-    }
-}
-
-impl<S> fmt::Debug for Continuations<S> {
+impl<S> fmt::Debug for Continuations<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Continuations")
-            .field("reads", &self.has_read())
-            .field("completions", &self.len())
-            .finish()
+        f.debug_struct("Continuations").field("has_read", &self.has_read()).finish_non_exhaustive()
     }
 }

@@ -32,11 +32,11 @@ pub trait Session: Sized + 'static {
 /// sends and reads again from its continuations runs for ever in constant stack.
 pub struct Socket<'a, S> {
     channel: Channel<'a>,
-    continuations: &'a mut Continuations<S>,
+    continuations: Continuations<'a, S>,
 }
 
 impl<'a, S> Socket<'a, S> {
-    pub(super) fn new(channel: Channel<'a>, continuations: &'a mut Continuations<S>) -> Self {
+    pub(super) fn new(channel: Channel<'a>, continuations: Continuations<'a, S>) -> Self {
         Self { channel, continuations }
     }
 
@@ -49,8 +49,9 @@ impl<'a, S> Socket<'a, S> {
         &mut self,
         then: impl for<'s, 'r> FnOnce(&mut S, &mut Socket<'s, S>, Received<'r>) + 'static,
     ) {
-        self.continuations.read(ReadMode::Message, Box::new(then));
-        self.channel.read_begins();
+        if self.continuations.read(Box::new(then)) {
+            self.channel.read_begins(ReadMode::Message);
+        }
     }
 
     /// Reads the next frame of a message, with its opcode and whether it is the last: for
@@ -59,8 +60,9 @@ impl<'a, S> Socket<'a, S> {
         &mut self,
         then: impl for<'s, 'r> FnOnce(&mut S, &mut Socket<'s, S>, Received<'r>) + 'static,
     ) {
-        self.continuations.read(ReadMode::Frame, Box::new(then));
-        self.channel.read_begins();
+        if self.continuations.read(Box::new(then)) {
+            self.channel.read_begins(ReadMode::Frame);
+        }
     }
 
     /// Sends a text message. `then` gets `Ok` when the message is on its way and more can be
@@ -146,9 +148,6 @@ impl<'a, S> Socket<'a, S> {
     /// waits longer, by at most 50 ms, gets [`Received::TimedOut`]; the connection goes on.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) {
         self.channel.set_read_timeout(timeout);
-        if self.continuations.has_read() {
-            self.channel.read_begins();
-        }
     }
 
     /// The time between the server's last ping and its pong; `None` before the first.

@@ -2,7 +2,9 @@
 //! whose behaviour is one closure, so that a test can be read from top to bottom.
 
 use std::{
+    cell::RefCell,
     fmt,
+    rc::{Rc, Weak},
     sync::{
         Arc,
         mpsc::{self, Receiver, Sender},
@@ -19,11 +21,25 @@ pub(crate) struct Log(Sender<String>);
 
 /// The end of the channel that the test has.
 #[derive(Debug)]
-pub(crate) struct Events(Receiver<String>);
+pub(crate) struct Events(Rc<Receiver<String>>);
+
+thread_local! {
+    /// The events of the test that runs in this thread.
+    static OF_THIS_TEST: RefCell<Vec<Weak<Receiver<String>>>> = RefCell::default();
+}
+
+/// Forgets what the sessions of a server have said that has ended.
+pub(super) fn forget() {
+    OF_THIS_TEST.with_borrow(|all| {
+        all.iter().filter_map(Weak::upgrade).for_each(|events| events.try_iter().for_each(drop));
+    });
+}
 
 impl Events {
     pub(crate) fn new() -> (Log, Self) {
         let (sender, receiver) = mpsc::channel();
+        let receiver = Rc::new(receiver);
+        OF_THIS_TEST.with_borrow_mut(|all| all.push(Rc::downgrade(&receiver)));
         (Log(sender), Self(receiver))
     }
 

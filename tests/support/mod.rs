@@ -53,6 +53,8 @@ pub(crate) fn serve_with(config: Config, routes: impl Fn() -> Routes, test: impl
     for driver in drivers() {
         let server = TestServer::start(driver, routes(), config.clone());
         test(&server);
+        drop(server);
+        events::forget();
     }
 }
 
