@@ -87,6 +87,7 @@ impl Active {
             let mode = if discards { Some(ReadMode::Frame) } else { wanted };
             match receiver.next_event(input, mode, &rules, inflater) {
                 Ok(None) => return Progress::Going,
+                Ok(Some(Event::Binary(bytes))) if !discards => session.binary(channel, bytes),
                 Ok(Some(event)) => take_event(session, channel, event, !discards),
                 Err(error) => {
                     // 7.1.7: nothing behind the fault is read. What arrived before it is, which
@@ -129,8 +130,8 @@ fn take_event(
         Event::Pong(payload) => take_pong(session, channel, payload),
         Event::Close(frame) => take_close(channel, frame),
         _ if !delivers => {}
-        Event::Text(text) => session.received(channel, Received::Text(text)),
-        Event::Binary(bytes) => session.received(channel, Received::Binary(bytes)),
+        Event::Text(text) => session.text(channel, text),
+        Event::Binary(bytes) => session.binary(channel, bytes),
         Event::Frame { opcode, is_final, payload } => {
             let frame = Frame { opcode, is_final, payload };
             session.received(channel, Received::Frame(frame));
@@ -179,7 +180,7 @@ fn wind_up(
             Some(_) if channel.link.times_told() > 1 => return Progress::Finished,
             Some(mode) => {
                 let nothing = &mut Input::new(&mut []);
-                match receiver.next_event(nothing, Some(mode), rules, inflater) {
+                match receiver.next_uncommon(nothing, Some(mode), rules, inflater) {
                     Ok(Some(event)) => take_event(session, channel, event, true),
                     Ok(None) => tell_end(session, channel),
                     Err(error) => {

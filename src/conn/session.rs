@@ -48,7 +48,13 @@ pub(crate) trait AnySession {
     /// Begins the session.
     fn start(&mut self, channel: &mut Channel<'_>);
 
-    /// Completes the outstanding read.
+    /// Completes the outstanding read with a text message.
+    fn text(&mut self, channel: &mut Channel<'_>, text: &str);
+
+    /// Completes the outstanding read with a binary message.
+    fn binary(&mut self, channel: &mut Channel<'_>, bytes: &[u8]);
+
+    /// Completes the outstanding read with something else.
     fn received(&mut self, channel: &mut Channel<'_>, received: Received<'_>);
 
     /// Completes the outstanding read as a misuse, in its turn.

@@ -30,8 +30,8 @@ pub(crate) struct SessionCell<S> {
 /// What a session has asked for, where its [`Socket`] can reach it.
 pub(super) struct Continuations<'c, S> {
     read: &'c mut Option<AfterRead<S>>,
-    /// The oldest completion, unless others wait already.
-    next: &'c mut Option<Completion<S>>,
+    /// The completion of a send that succeeded, unless others wait already.
+    next: &'c mut Option<AfterSend<S>>,
     #[expect(clippy::box_collection, reason = "that of the cell")]
     waiting: &'c mut Option<Box<VecDeque<Completion<S>>>>,
 }
@@ -60,19 +60,18 @@ impl<S> Continuations<'_, S> {
     }
 
     /// Adds the completion of a send.
+    #[inline]
     pub(super) fn sent(&mut self, result: Result<(), Error>, then: AfterSend<S>) {
-        self.push(match result {
-            Ok(()) => Completion::Sent(then),
-            Err(error) => Completion::SendFailed(then, error),
-        });
+        match result {
+            Ok(()) if self.next.is_none() && self.waiting.is_none() => *self.next = Some(then),
+            Ok(()) => self.push(Completion::Sent(then)),
+            Err(error) => self.push(Completion::SendFailed(then, error)),
+        }
     }
 
+    #[cold]
     fn push(&mut self, completion: Completion<S>) {
-        if self.next.is_none() && self.waiting.is_none() {
-            *self.next = Some(completion);
-        } else {
-            self.waiting.get_or_insert_default().push_back(completion);
-        }
+        self.waiting.get_or_insert_default().push_back(completion);
     }
 }
 
@@ -86,23 +85,38 @@ impl<S: Session> SessionCell<S> {
         let mut next = None;
         self.call_once(channel, &mut next, code);
         for _ in 0..COMPLETIONS_IN_A_ROW {
-            if channel.is_disturbed() {
+            if channel.is_disturbed() || !channel.is_writable() {
                 break;
             }
-            let Some(due) = next.take_if(|next| next.is_due(channel)) else { break };
-            self.call_once(channel, &mut next, |session, socket| due.call(session, socket));
+            let Some(then) = next.take() else { break };
+            self.call_once(channel, &mut next, |session, socket| then(session, socket, Ok(())));
         }
-        if let Some(next) = next {
+        if let Some(then) = next {
             // It is older than those that wait.
-            self.waiting.get_or_insert_default().push_front(next);
+            self.waiting.get_or_insert_default().push_front(Completion::Sent(then));
         }
         channel.set_completions_wait(self.waiting.is_some());
     }
 
+    /// `received` makes what was received where it is needed: a value of several words is not
+    /// moved from one place to the next.
+    #[inline]
+    fn complete_read<'r>(
+        &mut self,
+        channel: &mut Channel<'_>,
+        received: impl FnOnce() -> Received<'r>,
+    ) {
+        channel.read_ends();
+        if let Some(then) = self.read.take() {
+            self.call(channel, |session, socket| then(session, socket, received()));
+        }
+    }
+
+    #[inline]
     fn call_once(
         &mut self,
         channel: &mut Channel<'_>,
-        next: &mut Option<Completion<S>>,
+        next: &mut Option<AfterSend<S>>,
         code: impl FnOnce(&mut S, &mut Socket<'_, S>),
     ) {
         let Self { session, read, waiting } = self;
@@ -142,11 +156,16 @@ impl<S: Session> AnySession for SessionCell<S> {
         self.call(channel, S::start);
     }
 
+    fn text(&mut self, channel: &mut Channel<'_>, text: &str) {
+        self.complete_read(channel, || Received::Text(text));
+    }
+
+    fn binary(&mut self, channel: &mut Channel<'_>, bytes: &[u8]) {
+        self.complete_read(channel, || Received::Binary(bytes));
+    }
+
     fn received(&mut self, channel: &mut Channel<'_>, received: Received<'_>) {
-        channel.read_ends();
-        if let Some(then) = self.read.take() {
-            self.call(channel, |session, socket| then(session, socket, received));
-        }
+        self.complete_read(channel, || received);
     }
 
     fn refuse_read(&mut self, channel: &mut Channel<'_>, misuse: Misuse) {

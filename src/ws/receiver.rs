@@ -151,7 +151,7 @@ impl Receiver {
     /// # Errors
     ///
     /// The peer's violation; the connection is then to be failed with its close code.
-    #[inline]
+    #[inline(always)]
     pub fn next_event<'e>(
         &'e mut self,
         input: &'e mut Input<'_>,
@@ -167,13 +167,17 @@ impl Receiver {
             if rules.role == Role::Server {
                 apply_mask(payload, common.mask, 0);
             }
-            return event(common.opcode, true, payload, wanted).map(Some);
+            return match (common.opcode, wanted) {
+                (OpCode::Binary, Some(ReadMode::Message)) => Ok(Some(Event::Binary(payload))),
+                _ => event(common.opcode, true, payload, wanted).map(Some),
+            };
         }
         self.next_uncommon(input, wanted, rules, inflater)
     }
 
     /// The same for what needs a closer look.
-    fn next_uncommon<'e>(
+    #[inline(never)]
+    pub(crate) fn next_uncommon<'e>(
         &'e mut self,
         input: &'e mut Input<'_>,
         wanted: Option<ReadMode>,
@@ -309,7 +313,6 @@ pub(super) fn unmask<'a>(payload: &'a mut [u8], header: &FrameHeader) -> &'a mut
 }
 
 /// Interprets a whole frame, or a whole message that stands under its first frame's opcode.
-#[inline]
 pub(super) fn event(
     opcode: OpCode,
     is_final: bool,
