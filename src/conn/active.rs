@@ -61,7 +61,7 @@ impl Active {
         };
         let mut calls = 0;
         loop {
-            if channel.link.has_overflowed && !channel.link.has_ended() {
+            if channel.link.has_overflowed() {
                 channel.fail(Error::SendQueueFull);
             }
             if channel.link.has_ended() {
@@ -73,7 +73,7 @@ impl Active {
                 calls += 1;
                 continue;
             }
-            if std::mem::take(&mut channel.link.has_timed_out) && channel.link.wanted.is_some() {
+            if channel.link.take_time_out() {
                 session.received(channel, Received::TimedOut);
                 continue;
             }
@@ -140,12 +140,7 @@ fn take_event(
 }
 
 fn take_pong(session: &mut dyn AnySession, channel: &mut Channel<'_>, payload: &[u8]) {
-    let stamp = channel.link.ping_stamp;
-    if stamp != 0 && payload == stamp.to_be_bytes() {
-        let micros = (channel.now.as_micros() as u32).wrapping_sub(stamp);
-        channel.link.round_trip_micros = micros.max(1);
-        channel.link.ping_stamp = 0;
-    } else {
+    if !channel.link.ping.answered(payload, channel.now) {
         session.pong(channel, payload);
     }
 }
@@ -170,7 +165,7 @@ fn wind_up(
     inflater: &mut Inflater,
 ) -> Progress {
     for _ in 0..CLOSING_CALLS_MAX {
-        if channel.link.is_broken {
+        if channel.link.is_broken() {
             session.fail_sends();
         }
         if session.run_next(channel) || refuses_read(session, receiver, channel) {

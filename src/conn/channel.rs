@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Handle, Shared, Tick};
+use super::{Handle, Shared, Tick, ping::Ping};
 use crate::{
     Error,
     config::HIGH_WATER_BYTES,
@@ -22,18 +22,9 @@ pub(crate) struct Link {
     pub(super) wanted: Option<ReadMode>,
     /// Completions wait with the session.
     pub(super) completions_wait: bool,
-    /// The session sent more than the peer takes.
-    pub(super) has_overflowed: bool,
-    /// Nothing more can be sent or received.
-    pub(super) is_broken: bool,
     /// A ping of ours is unanswered, and nothing else has arrived since.
     pub(super) awaits_pong: bool,
-    /// The outstanding read has waited for too long.
-    pub(super) has_timed_out: bool,
-    /// When our last ping was sent, in microseconds modulo 2^32; also its payload.
-    pub(super) ping_stamp: u32,
-    /// The last round trip in microseconds; 0 before the first.
-    pub(super) round_trip_micros: u32,
+    pub(super) ping: Ping,
     rare: Option<Box<Rare>>,
 }
 
@@ -43,6 +34,12 @@ struct Rare {
     read_timeout: Option<Duration>,
     /// When the outstanding read, or its timeout, was asked for.
     read_begun: Option<Tick>,
+    /// The outstanding read has waited for too long.
+    has_timed_out: bool,
+    /// The session sent more than the peer takes.
+    has_overflowed: bool,
+    /// Nothing more can be sent or received.
+    is_broken: bool,
     /// Messages from other threads that wait for the end of a fragmented message.
     held: Vec<(Kind, Vec<u8>)>,
     held_bytes: usize,
@@ -148,8 +145,30 @@ impl Link {
 
     /// The outstanding read has timed out, and does so only once.
     pub(super) fn time_out(&mut self) {
-        self.has_timed_out = true;
-        self.rare_mut().read_begun = None;
+        let rare = self.rare_mut();
+        rare.has_timed_out = true;
+        rare.read_begun = None;
+    }
+
+    /// Whether the outstanding read has timed out; says so once.
+    pub(super) fn take_time_out(&mut self) -> bool {
+        self.rare.as_mut().is_some_and(|rare| std::mem::take(&mut rare.has_timed_out))
+            && self.wanted.is_some()
+    }
+
+    /// Whether the session sent more than the peer takes, and that has had no consequence yet.
+    pub(super) fn has_overflowed(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.has_overflowed) && !self.has_ended()
+    }
+
+    /// Whether nothing more can be sent or received.
+    pub(super) fn is_broken(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.is_broken)
+    }
+
+    /// Nothing more can be sent or received.
+    pub(super) fn break_off(&mut self) {
+        self.rare_mut().is_broken = true;
     }
 
     fn held_bytes(&self) -> usize {
@@ -276,7 +295,7 @@ impl Channel<'_> {
 
     /// Whether the connection has to look at something before the session goes on.
     pub(crate) fn is_disturbed(&self) -> bool {
-        self.link.has_overflowed || self.link.has_ended()
+        self.link.rare.is_some() && (self.link.has_overflowed() || self.link.has_ended())
     }
 
     /// Notes whether completions wait with the session.
@@ -308,8 +327,7 @@ impl Channel<'_> {
     }
 
     pub(crate) fn round_trip(&self) -> Option<Duration> {
-        let micros = self.link.round_trip_micros;
-        (micros > 0).then(|| Duration::from_micros(micros.into()))
+        self.link.ping.round_trip()
     }
 
     pub(crate) fn handle(&self) -> Handle {
@@ -322,11 +340,11 @@ impl Channel<'_> {
 
     /// Refuses to send more to a peer that has taken too little.
     fn check_queue(&mut self) -> Result<(), Error> {
-        if self.link.is_broken {
+        if self.link.is_broken() {
             return Err(Error::Closed);
         }
         if self.pending_bytes() > self.shared.config.send_queue_bytes {
-            self.link.has_overflowed = true;
+            self.link.rare_mut().has_overflowed = true;
             return Err(Error::SendQueueFull);
         }
         Ok(())

@@ -7,6 +7,7 @@ use crate::{
     Config,
     config::Compression,
     http::{DeflateParams, Request, Response},
+    io::Token,
     ws::{Deflater, Inflater},
 };
 
@@ -65,6 +66,8 @@ impl Codec {
 
 /// What a connection needs while it handles something.
 pub(crate) struct Context<'w> {
+    /// The connection's.
+    pub(crate) token: Token,
     pub(crate) now: Duration,
     /// The current date for HTTP.
     pub(crate) date: &'w str,

@@ -14,6 +14,7 @@ mod channel;
 mod context;
 mod inbox;
 mod opening;
+mod ping;
 mod session;
 mod slab;
 mod tick;
@@ -37,7 +38,7 @@ use crate::{
     Config, Error,
     config::{HIGH_WATER_BYTES, READ_AHEAD_BYTES},
     http::DeflateParams,
-    io::{SendQueue, Token},
+    io::SendQueue,
     ws::{CloseCode, CloseFrame, Inflater, Input},
 };
 
@@ -50,21 +51,30 @@ pub(crate) enum Step {
     Close,
 }
 
-/// A connection, from the moment it was accepted until its socket is closed.
+/// A connection, from the moment it was accepted until its socket is closed: one cache line.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    token: Token,
-    state: State,
-    output: SendQueue,
+    /// That of its token.
+    generation: u32,
     /// When something arrived last (Active), or the connection last got on (Accepting), or its
     /// end began (Terminating).
     last_progress: Tick,
-    /// Whether the driver is to receive: true exactly when it was told so last.
-    is_receiving: bool,
-    /// Whether the peer has ended its direction.
-    peer_has_ended: bool,
-    /// Whether nothing can be sent or received any more.
-    is_broken: bool,
+    output: SendQueue<Incoming>,
+    state: State,
+}
+
+/// The peer's direction of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Incoming {
+    /// The driver does not receive.
+    #[default]
+    Paused,
+    /// The driver has been told to receive.
+    Receiving,
+    /// The peer has ended its direction.
+    Ended,
+    /// Nothing can be sent or received any more.
+    Broken,
 }
 
 /// The life of a connection's slot. A free one is a vacant entry of the slab.
@@ -95,23 +105,21 @@ enum Termination {
 }
 
 impl Connection {
-    pub(crate) fn new(token: Token, peer: Option<SocketAddr>, now: Tick) -> Self {
+    pub(crate) fn new(generation: u32, peer: Option<SocketAddr>, now: Tick) -> Self {
         Self {
-            token,
-            state: State::Accepting(Box::new(Opening::new(peer))),
-            output: SendQueue::default(),
+            generation,
             last_progress: now,
-            is_receiving: false,
-            peer_has_ended: false,
-            is_broken: false,
+            output: SendQueue::default(),
+            state: State::Accepting(Box::new(Opening::new(peer))),
         }
     }
 
-    pub(crate) fn token(&self) -> Token {
-        self.token
+    /// That of its token.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
     }
 
-    pub(crate) fn output(&mut self) -> &mut SendQueue {
+    pub(crate) fn output(&mut self) -> &mut SendQueue<impl Sized> {
         &mut self.output
     }
 
@@ -126,7 +134,9 @@ impl Connection {
 
     /// Nothing more will arrive.
     pub(crate) fn receive_ended(&mut self, result: std::io::Result<()>, cx: &mut Context<'_>) {
-        self.peer_has_ended = true;
+        if self.output.owner != Incoming::Broken {
+            self.output.owner = Incoming::Ended;
+        }
         match result {
             Ok(()) => match &mut self.state {
                 State::Accepting(opening) => opening.end_after_response(),
@@ -169,7 +179,7 @@ impl Connection {
     /// Does what another thread asked for.
     pub(crate) fn command(&mut self, command: Command, cx: &mut Context<'_>) {
         let State::Active(active) = &mut self.state else { return };
-        let mut channel = channel(&mut active.link, self.token, &self.output, cx);
+        let mut channel = channel(&mut active.link, &self.output, cx);
         match command {
             Command::Send { kind, payload, .. } => channel.send_from_handle(kind, payload),
             Command::Close { code, reason, .. } => {
@@ -190,7 +200,7 @@ impl Connection {
             State::Accepting(opening) => opening.end_after_response(),
             State::Active(active) => {
                 let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
-                let mut channel = channel(&mut active.link, self.token, &self.output, cx);
+                let mut channel = channel(&mut active.link, &self.output, cx);
                 // Refused if the connection is closing already.
                 let _ = channel.close(Some(frame));
             }
@@ -242,10 +252,11 @@ impl Connection {
             // The driver knows the connection no more.
             return None;
         }
-        let wants = self.wants_receive();
-        (wants != self.is_receiving).then(|| {
-            self.is_receiving = wants;
-            wants
+        let wanted = if self.wants_receive() { Incoming::Receiving } else { Incoming::Paused };
+        let is_open = matches!(self.output.owner, Incoming::Receiving | Incoming::Paused);
+        (is_open && wanted != self.output.owner).then(|| {
+            self.output.owner = wanted;
+            wanted == Incoming::Receiving
         })
     }
 
@@ -254,8 +265,10 @@ impl Connection {
         let State::Terminating(termination) = &mut self.state else { return None };
         let (next, step) = match termination {
             Termination::Closing => return None,
-            _ if self.is_broken => (Termination::Closing, Step::Close),
-            Termination::Flushing | Termination::Draining if self.peer_has_ended => {
+            _ if self.output.owner == Incoming::Broken => (Termination::Closing, Step::Close),
+            Termination::Flushing | Termination::Draining
+                if self.output.owner == Incoming::Ended =>
+            {
                 if !self.output.is_idle() {
                     return None;
                 }
@@ -272,7 +285,7 @@ impl Connection {
     }
 
     fn wants_receive(&self) -> bool {
-        if self.is_broken || self.peer_has_ended {
+        if matches!(self.output.owner, Incoming::Ended | Incoming::Broken) {
             return false;
         }
         match &self.state {
@@ -305,7 +318,7 @@ impl Connection {
                 Opened::Waiting => {}
                 Opened::Finished => self.terminate(cx.tick()),
                 Opened::Broken => {
-                    self.is_broken = true;
+                    self.output.owner = Incoming::Broken;
                     self.terminate(cx.tick());
                 }
                 Opened::Upgraded(session, deflate, mut rest) => {
@@ -326,14 +339,13 @@ impl Connection {
         self.last_progress = cx.tick();
         self.state = State::Active(Active::new(session, deflate));
         if let State::Active(Active { session, link, .. }) = &mut self.state {
-            session.start(&mut channel(link, self.token, &self.output, cx));
+            session.start(&mut channel(link, &self.output, cx));
         }
     }
 
     fn run_active(&mut self, input: &mut Input<'_>, cx: &mut Context<'_>) {
         if let State::Active(Active { session, receiver, link }) = &mut self.state {
-            link.is_broken |= self.is_broken;
-            let (mut channel, inflater) = channel_and_inflater(link, self.token, &self.output, cx);
+            let (mut channel, inflater) = channel_and_inflater(link, &self.output, cx);
             let progress = Active::run(&mut **session, receiver, &mut channel, input, inflater);
             cx.codec.inflater.trim();
             cx.codec.deflater.trim();
@@ -352,11 +364,14 @@ impl Connection {
 
     /// The connection is of no more use; `error` is what its session is told.
     fn break_off(&mut self, error: Error, now: Tick) {
-        self.is_broken = true;
+        self.output.owner = Incoming::Broken;
         self.output.give_up();
         match &mut self.state {
             State::Accepting(_) => self.terminate(now),
-            State::Active(active) => active.link.end(End::Failed(error), now),
+            State::Active(active) => {
+                active.link.break_off();
+                active.link.end(End::Failed(error), now);
+            }
             State::Terminating(_) => {}
         }
     }
@@ -368,7 +383,7 @@ impl Connection {
             State::Accepting(opening) => opening.panicked(cx),
             State::Active(active) => {
                 let frame = CloseFrame { code: CloseCode::INTERNAL_ERROR, reason: "" };
-                let mut channel = channel(&mut active.link, self.token, &self.output, cx);
+                let mut channel = channel(&mut active.link, &self.output, cx);
                 // Refused if a Close has been sent already.
                 let _ = channel.close(Some(frame));
             }
@@ -395,11 +410,8 @@ impl Connection {
         if active.link.awaits_pong {
             self.break_off(Error::PongTimeout, cx.tick());
         } else if let State::Active(active) = &mut self.state {
-            // The payload is the time, which tells the round trip; zero stands for none.
-            let stamp = (cx.now.as_micros() as u32).max(1);
-            active.link.ping_stamp = stamp;
             active.link.awaits_pong = true;
-            let payload = stamp.to_be_bytes();
+            let payload = active.link.ping.start(cx.now);
             // Refused only while closing, which has a deadline of its own.
             let _ = active.link.sender.ping(cx.out, &payload, None);
         }
@@ -419,22 +431,20 @@ impl Connection {
 /// Lends the link to a session.
 fn channel<'a>(
     link: &'a mut channel::Link,
-    token: Token,
-    output: &SendQueue,
+    output: &SendQueue<Incoming>,
     cx: &'a mut Context<'_>,
 ) -> Channel<'a> {
-    channel_and_inflater(link, token, output, cx).0
+    channel_and_inflater(link, output, cx).0
 }
 
 /// The same, with what the session's messages are inflated with.
 fn channel_and_inflater<'a>(
     link: &'a mut channel::Link,
-    token: Token,
-    output: &SendQueue,
+    output: &SendQueue<Incoming>,
     cx: &'a mut Context<'_>,
 ) -> (Channel<'a>, &'a mut Inflater) {
     let channel = Channel {
-        token,
+        token: cx.token,
         link,
         out: cx.out,
         out_start: cx.out_start,

@@ -15,23 +15,24 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Adds the connection that `make` returns for its token.
-    pub(crate) fn insert(&mut self, make: impl FnOnce(Token) -> Connection) -> Token {
+    /// Adds the connection that `make` returns for its generation.
+    pub(crate) fn insert(&mut self, make: impl FnOnce(u32) -> Connection) -> Token {
         self.generation = (self.generation + 1) % u32::MAX;
         let entry = self.slab.vacant_entry();
         let token = Token { index: entry.key() as u32, generation: self.generation };
-        entry.insert(make(token));
+        entry.insert(make(self.generation));
         token
     }
 
     pub(crate) fn get(&mut self, token: Token) -> Option<&mut Connection> {
         let connection = self.slab.get_mut(token.index as usize)?;
-        (connection.token() == token).then_some(connection)
+        (connection.generation() == token.generation).then_some(connection)
     }
 
-    /// The connection at a place, whichever it is.
-    pub(crate) fn at(&mut self, index: u32) -> Option<&mut Connection> {
-        self.slab.get_mut(index as usize)
+    /// The token of the connection at a place, whichever it is.
+    pub(crate) fn at(&self, index: u32) -> Option<Token> {
+        let generation = self.slab.get(index as usize)?.generation();
+        Some(Token { index, generation })
     }
 
     pub(crate) fn remove(&mut self, token: Token) {
@@ -45,6 +46,27 @@ impl Connections {
     }
 
     pub(crate) fn tokens(&self) -> Vec<Token> {
-        self.slab.iter().map(|(_, connection)| connection.token()).collect()
+        let token = |(index, connection): (usize, &Connection)| Token {
+            index: index as u32,
+            generation: connection.generation(),
+        };
+        self.slab.iter().map(token).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the slab keeps for each place.
+    #[expect(dead_code, reason = "only its size is of interest")]
+    enum Place {
+        Vacant(usize),
+        Occupied(Connection),
+    }
+
+    #[test]
+    fn a_connection_takes_one_cache_line() {
+        assert_eq!((size_of::<Connection>(), size_of::<Place>()), (64, 64));
     }
 }

@@ -4,8 +4,10 @@
 use super::{SendBatch, Token};
 
 /// What a connection has to send. Owns memory only while a peer takes less than it is sent.
+///
+/// One byte would be padding: `O` is the owner's.
 #[derive(Debug, Default)]
-pub struct SendQueue {
+pub struct SendQueue<O = ()> {
     /// What waits for the send in flight to complete.
     #[expect(clippy::box_collection, reason = "rarely there: eight bytes instead of 24")]
     waiting: Option<Box<Vec<u8>>>,
@@ -14,6 +16,8 @@ pub struct SendQueue {
     /// The batch that the last output went to.
     batch: u16,
     stage: Stage,
+    /// The owner's.
+    pub owner: O,
 }
 
 /// Where the last send is.
@@ -28,7 +32,7 @@ enum Stage {
     Blocked,
 }
 
-impl SendQueue {
+impl<O> SendQueue<O> {
     /// How many bytes wait for the peer, apart from those of the present batch.
     pub fn pending_bytes(&self) -> usize {
         self.blocked_bytes as usize + self.waiting.as_ref().map_or(0, |waiting| waiting.len())
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_batch_holds_one_send_of_a_connection_and_the_rest_follows_in_order() {
-        let (mut queue, mut batch) = (SendQueue::default(), SendBatch::default());
+        let (mut queue, mut batch) = (SendQueue::<()>::default(), SendBatch::default());
         for bytes in [&b"one"[..], b"two", b"three"] {
             submit(&mut queue, &mut batch, bytes);
         }
@@ -143,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_the_next_batch_holds_goes_behind_a_send_that_is_blocked() {
-        let (mut queue, mut batch) = (SendQueue::default(), SendBatch::default());
+        let (mut queue, mut batch) = (SendQueue::<()>::default(), SendBatch::default());
         submit(&mut queue, &mut batch, b"one");
         batch.clear();
         submit(&mut queue, &mut batch, b"two");
@@ -157,7 +161,7 @@ mod tests {
 
     #[test]
     fn nothing_is_not_sent() {
-        let (mut queue, mut batch) = (SendQueue::default(), SendBatch::default());
+        let (mut queue, mut batch) = (SendQueue::<()>::default(), SendBatch::default());
         submit(&mut queue, &mut batch, b"");
         assert!(batch.is_empty() && queue.is_idle());
     }

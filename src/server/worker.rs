@@ -52,8 +52,9 @@ pub struct Worker<D> {
 
 /// Lends what a connection needs to handle something.
 macro_rules! context {
-    ($worker:ident, $now:expr) => {
+    ($worker:ident, $token:expr, $now:expr) => {
         &mut Context {
+            token: $token,
             now: $now,
             date: &$worker.date.text,
             out_start: $worker.batch.bytes.len(),
@@ -212,7 +213,7 @@ impl<D: Driver> Worker<D> {
             match completion {
                 Completion::Received { token, bytes } => {
                     if let Some(connection) = self.connections.get(token) {
-                        connection.received(bytes, context!(self, now));
+                        connection.received(bytes, context!(self, token, now));
                         self.settle(token, start, now);
                     }
                 }
@@ -249,8 +250,7 @@ impl<D: Driver> Worker<D> {
         self.deadlines.sweep(tick, &mut due);
         for index in due.drain(..) {
             self.deadlines.set(index, tick.far());
-            if let Some(connection) = self.connections.at(index) {
-                let token = connection.token();
+            if let Some(token) = self.connections.at(index) {
                 self.with(token, now, Connection::check_deadlines);
             }
         }
@@ -262,7 +262,7 @@ impl<D: Driver> Worker<D> {
             return;
         }
         let tick = Tick::at(now);
-        let token = self.connections.insert(|token| Connection::new(token, peer, tick));
+        let token = self.connections.insert(|generation| Connection::new(generation, peer, tick));
         if let Err(error) = self.driver.attach(token, stream) {
             tracing::warn!(%error, "a connection cannot be watched and is closed");
             self.connections.remove(token);
@@ -316,7 +316,7 @@ impl<D: Driver> Worker<D> {
         if let Some(bytes) = next.filter(|_| result.is_ok()) {
             self.driver.send(token, bytes);
         }
-        connection.sent(result, context!(self, now));
+        connection.sent(result, context!(self, token, now));
         self.settle(token, start, now);
     }
 
@@ -350,7 +350,7 @@ impl<D: Driver> Worker<D> {
     ) {
         let start = self.batch.bytes.len();
         if let Some(connection) = self.connections.get(token) {
-            action(connection, context!(self, now));
+            action(connection, context!(self, token, now));
             self.settle(token, start, now);
         }
     }

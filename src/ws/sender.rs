@@ -15,11 +15,21 @@ const COPY_BYTES: usize = 1024;
 /// Every method takes the masking key of its frame: `None` at a server, a fresh unpredictable one
 /// at a client (RFC 6455 section 5.3). A call that fails appends nothing.
 #[derive(Debug, Default)]
-pub struct Sender {
-    /// The kind of the fragmented message that has been begun and not ended.
-    fragmented: Option<Kind>,
-    /// Whether a Close frame has been sent.
-    is_closed: bool,
+pub struct Sender(State);
+
+/// What may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Anything, or what goes on with the fragmented message of this kind.
+    Open(Option<Kind>),
+    /// Nothing: a Close frame has been sent.
+    Closed,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Open(None)
+    }
 }
 
 impl Sender {
@@ -90,13 +100,13 @@ impl Sender {
         payload: &[u8],
         mask: Option<[u8; 4]>,
     ) -> Result<(), Misuse> {
-        self.check_open()?;
-        let opcode = match self.fragmented {
-            None => kind.opcode(),
-            Some(begun) if begun == kind => OpCode::Continuation,
-            Some(_) => return Err(Misuse::MessageInProgress),
+        let opcode = match self.0 {
+            State::Open(None) => kind.opcode(),
+            State::Open(Some(begun)) if begun == kind => OpCode::Continuation,
+            State::Open(Some(_)) => return Err(Misuse::MessageInProgress),
+            State::Closed => return Err(Misuse::Closing),
         };
-        self.fragmented = (!is_final).then_some(kind);
+        self.0 = State::Open((!is_final).then_some(kind));
         append(out, is_final, opcode, payload, mask);
         Ok(())
     }
@@ -149,18 +159,18 @@ impl Sender {
                 append(out, true, OpCode::Close, &payload[..length], mask);
             }
         }
-        self.is_closed = true;
+        self.0 = State::Closed;
         Ok(())
     }
 
     /// Whether a fragmented message has been begun and not ended.
     pub fn is_mid_message(&self) -> bool {
-        self.fragmented.is_some()
+        matches!(self.0, State::Open(Some(_)))
     }
 
     /// Whether a Close frame has been sent.
     pub fn is_closed(&self) -> bool {
-        self.is_closed
+        self.0 == State::Closed
     }
 
     fn control(
@@ -179,12 +189,15 @@ impl Sender {
     }
 
     fn check_between_messages(&self) -> Result<(), Misuse> {
-        self.check_open()?;
-        if self.fragmented.is_some() { Err(Misuse::MessageInProgress) } else { Ok(()) }
+        match self.0 {
+            State::Open(None) => Ok(()),
+            State::Open(Some(_)) => Err(Misuse::MessageInProgress),
+            State::Closed => Err(Misuse::Closing),
+        }
     }
 
     fn check_open(&self) -> Result<(), Misuse> {
-        if self.is_closed { Err(Misuse::Closing) } else { Ok(()) }
+        if self.is_closed() { Err(Misuse::Closing) } else { Ok(()) }
     }
 }
 
