@@ -6,7 +6,7 @@
 //! buffer leaves the socket in line for the next pass.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     io,
     net::{SocketAddr, TcpListener},
     os::fd::{AsRawFd, OwnedFd},
@@ -53,6 +53,8 @@ pub struct Epoll {
     timer: Option<Timer>,
     start: Instant,
     sockets: Vec<Option<Socket>>,
+    /// What some sockets do when they become writable, by their index.
+    waiting: HashMap<u32, Waiting>,
     listeners: Vec<Listener>,
     /// Sockets that are receiving and may have something, in order of arrival.
     readable: VecDeque<Token>,
@@ -82,6 +84,7 @@ struct Listener {
     is_ready: bool,
 }
 
+/// Twelve bytes.
 #[derive(Debug)]
 struct Socket {
     fd: OwnedFd,
@@ -93,7 +96,6 @@ struct Socket {
     is_ending: bool,
     /// Whether the socket stands in `readable`.
     is_queued: bool,
-    waiting: Option<Box<Waiting>>,
 }
 
 /// What a socket does when it becomes writable.
@@ -119,6 +121,7 @@ impl Epoll {
             timer: None,
             start: Instant::now(),
             sockets: Vec::new(),
+            waiting: HashMap::new(),
             listeners: Vec::new(),
             readable: VecDeque::new(),
             turns: 0,
@@ -140,7 +143,7 @@ impl Epoll {
         (socket.generation == token.generation).then_some(socket)
     }
 
-    fn register(&mut self, token: Token, fd: OwnedFd, waiting: Option<Waiting>) -> io::Result<()> {
+    fn register(&mut self, token: Token, fd: OwnedFd) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), pack(token), interest)?;
         let index = token.index as usize;
@@ -154,7 +157,6 @@ impl Epoll {
             is_readable: false,
             is_ending: false,
             is_queued: false,
-            waiting: waiting.map(Box::new),
         });
         Ok(())
     }
@@ -202,7 +204,7 @@ impl Epoll {
             socket.is_readable = true;
             socket.is_ending |= is_ending;
         }
-        if socket.waiting.is_some() && (event.is_writable() || event.is_error()) {
+        if event.is_writable() || event.is_error() {
             self.go_on_writing(token);
         }
         self.queue_if_readable(token);
@@ -210,14 +212,14 @@ impl Epoll {
 
     /// Continues what waited for the socket to become writable.
     fn go_on_writing(&mut self, token: Token) {
-        let Some(socket) = self.socket(token) else { return };
-        let done = match socket.waiting.as_deref_mut() {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Some(Some(socket)) = self.sockets.get(token.index as usize) else { return };
+        let done = match self.waiting.get_mut(&token.index) {
             None => return,
             Some(Waiting::Connect) => {
-                let result = match rustix::net::sockopt::socket_error(&socket.fd) {
-                    Ok(result) => result,
-                    Err(error) => Err(error),
-                };
+                let result = rustix::net::sockopt::socket_error(&socket.fd).unwrap_or_else(Err);
                 Done::Connected(token, result.map_err(Into::into))
             }
             Some(Waiting::Send { bytes, sent }) => match sys::send(&socket.fd, &bytes[*sent..]) {
@@ -231,7 +233,7 @@ impl Epoll {
                 Err(error) => Done::Sent(token, Err(error.into())),
             },
         };
-        socket.waiting = None;
+        self.waiting.remove(&token.index);
         self.done.push_back(done);
     }
 
@@ -351,7 +353,7 @@ impl Driver for Epoll {
     }
 
     fn attach(&mut self, token: Token, stream: OwnedFd) -> io::Result<()> {
-        self.register(token, stream, None)
+        self.register(token, stream)
     }
 
     fn connect(
@@ -361,7 +363,9 @@ impl Driver for Epoll {
         source: Option<SocketAddr>,
     ) -> io::Result<()> {
         let fd = sys::connect(address, source)?;
-        self.register(token, fd, Some(Waiting::Connect))
+        self.register(token, fd)?;
+        self.waiting.insert(token.index, Waiting::Connect);
+        Ok(())
     }
 
     fn receive(&mut self, token: Token) {
@@ -385,7 +389,7 @@ impl Driver for Epoll {
                 Ok(taken) => {
                     let bytes = bytes[taken..].to_vec();
                     let left = bytes.len();
-                    socket.waiting = Some(Box::new(Waiting::Send { bytes, sent: 0 }));
+                    self.waiting.insert(token.index, Waiting::Send { bytes, sent: 0 });
                     self.unsent.push((token, Ok(left)));
                 }
                 Err(error) => self.unsent.push((token, Err(error.into()))),
@@ -405,8 +409,8 @@ impl Driver for Epoll {
     }
 
     fn send(&mut self, token: Token, bytes: Vec<u8>) {
-        if let Some(socket) = self.socket(token) {
-            socket.waiting = Some(Box::new(Waiting::Send { bytes, sent: 0 }));
+        if self.socket(token).is_some() {
+            self.waiting.insert(token.index, Waiting::Send { bytes, sent: 0 });
             self.go_on_writing(token);
         }
     }
@@ -422,6 +426,7 @@ impl Driver for Epoll {
         if self.socket(token).is_some() {
             // Closing the descriptor takes it out of epoll.
             self.sockets[token.index as usize] = None;
+            self.waiting.remove(&token.index);
             self.done.push_back(Done::Closed(token));
         }
     }

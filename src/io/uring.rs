@@ -223,6 +223,11 @@ impl Ring {
         self.push(send, user_data)
     }
 
+    /// Whether a [`send`](Self::send) with this user data has not been [finished](Self::finish).
+    pub(super) fn has_send(&self, user_data: u64) -> bool {
+        !self.rests.is_empty() && self.rests.contains_key(&user_data)
+    }
+
     /// A [`send`](Self::send) has completed: gives back its bytes.
     pub(super) fn finish(&mut self, event: Event) -> Option<Vec<u8>> {
         self.rests.remove(&event.user_data)

@@ -144,7 +144,7 @@ impl Uring {
         self.ring.enter(want, timeout)?;
         self.has_flushed = false;
         self.take_events()?;
-        self.sockets.finish_closing();
+        self.sockets.finish_closing(&self.ring);
         self.sockets.look_for_quiet(self.start.elapsed(), &mut self.ring)
     }
 
@@ -255,7 +255,7 @@ impl Driver for Uring {
         let result = self.sockets.close(token, &mut self.ring);
         self.note(result);
         if !self.has_flushed {
-            self.sockets.finish_closing();
+            self.sockets.finish_closing(&self.ring);
         }
     }
 

@@ -50,27 +50,35 @@ pub(super) enum Done {
     Woken,
 }
 
+/// Twelve bytes.
 #[derive(Debug)]
 struct Socket {
     fd: OwnedFd,
     generation: u32,
-    wants_bytes: bool,
-    /// Nothing more will come.
-    has_ended: bool,
-    is_closing: bool,
+    wants: Wants,
+    operation: Operation,
     /// Nothing has come since the last look.
     is_quiet: bool,
     /// Stands among the busy.
     is_busy: bool,
-    reads: Reads,
-    is_sending: bool,
-    is_connecting: bool,
 }
 
-/// The operation that waits for a connection's bytes.
+/// What the owner of a connection wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reads {
+enum Wants {
     Nothing,
+    Bytes,
+    /// Nothing more will come.
+    Ended,
+    /// To be rid of it.
+    Close,
+}
+
+/// The operation that waits for something to happen to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Nothing,
+    Connect,
     Receive,
     Poll,
     /// One of them, which is being cancelled.
@@ -86,21 +94,18 @@ impl Sockets {
         self.places[index] = Some(Socket {
             fd,
             generation: token.generation,
-            wants_bytes: false,
-            has_ended: false,
-            is_closing: false,
+            wants: Wants::Nothing,
+            operation: Operation::Nothing,
             is_quiet: false,
             is_busy: false,
-            reads: Reads::Nothing,
-            is_sending: false,
-            is_connecting: false,
         });
     }
 
     /// The connection, unless it is being closed.
     fn open(&mut self, token: Token) -> Option<&mut Socket> {
         let socket = self.places.get_mut(token.index as usize)?.as_mut()?;
-        (socket.generation == token.generation && !socket.is_closing).then_some(socket)
+        let is_open = socket.generation == token.generation && socket.wants != Wants::Close;
+        is_open.then_some(socket)
     }
 
     pub(super) fn is_open(&mut self, token: Token) -> bool {
@@ -118,34 +123,38 @@ impl Sockets {
     /// Waits for a connection that is being opened.
     pub(super) fn connect(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
         let Some(socket) = self.open(token) else { return Ok(()) };
-        socket.is_connecting = true;
+        socket.operation = Operation::Connect;
         ring.poll(socket.fd.as_fd(), WRITABLE, false, Kind::Connect.tag(token))
     }
 
     pub(super) fn receive(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
         let Some(socket) = self.open(token) else { return Ok(()) };
-        socket.wants_bytes = true;
+        if socket.wants == Wants::Nothing {
+            socket.wants = Wants::Bytes;
+        }
         socket.is_quiet = false;
         self.arm(token, ring)
     }
 
     pub(super) fn pause(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
         let Some(socket) = self.open(token) else { return Ok(()) };
-        socket.wants_bytes = false;
+        if socket.wants == Wants::Bytes {
+            socket.wants = Wants::Nothing;
+        }
         socket.disarm(token, ring)
     }
 
     /// Arms what waits for bytes, if they are wanted and nothing is armed.
     fn arm(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
         let Some(socket) = self.open(token) else { return Ok(()) };
-        if !socket.wants_bytes || socket.has_ended || socket.reads != Reads::Nothing {
+        if socket.wants != Wants::Bytes || socket.operation != Operation::Nothing {
             return Ok(());
         }
         if socket.is_quiet {
-            socket.reads = Reads::Poll;
+            socket.operation = Operation::Poll;
             return ring.poll(socket.fd.as_fd(), READABLE, false, Kind::Poll.tag(token));
         }
-        socket.reads = Reads::Receive;
+        socket.operation = Operation::Receive;
         ring.receive(socket.fd.as_fd(), Kind::Receive.tag(token))?;
         if !std::mem::replace(&mut socket.is_busy, true) {
             self.busy.push(token);
@@ -176,7 +185,7 @@ impl Sockets {
         busy.retain(|&token| {
             let Some(socket) = self.open(token) else { return false };
             let was_quiet = std::mem::replace(&mut socket.is_quiet, true);
-            if was_quiet || socket.reads != Reads::Receive {
+            if was_quiet || socket.operation != Operation::Receive {
                 socket.is_busy = false;
                 quiet.push(token);
             }
@@ -218,7 +227,7 @@ impl Sockets {
             return Ok(());
         };
         if !event.more() {
-            socket.reads = Reads::Nothing;
+            socket.operation = Operation::Nothing;
         }
         let ended = match event.result {
             1.. => {
@@ -235,18 +244,21 @@ impl Sockets {
                 error => Some(Err(io::Error::from_raw_os_error(error))),
             },
         };
-        let had_ended = socket.has_ended;
-        socket.has_ended |= ended.is_some();
+        if let Some(end) = ended
+            && matches!(socket.wants, Wants::Nothing | Wants::Bytes)
+        {
+            socket.wants = Wants::Ended;
+            self.done.push_back(Done::Ended(token, end));
+        }
         // A receive of nothing may have taken a buffer all the same.
         self.done.extend(span.map(|span| Done::Received(token, span)));
-        self.done.extend(ended.filter(|_| !had_ended).map(|end| Done::Ended(token, end)));
         self.arm(token, ring)
     }
 
     /// Something has come for a connection that was quiet, or its poll was cancelled.
     fn polled(&mut self, event: Event, ring: &mut Ring) -> io::Result<()> {
         let Some((token, socket)) = self.of(event.user_data) else { return Ok(()) };
-        socket.reads = Reads::Nothing;
+        socket.operation = Operation::Nothing;
         socket.is_quiet = false;
         self.arm(token, ring)
     }
@@ -255,7 +267,7 @@ impl Sockets {
     /// the socket ends what still waits for it.
     fn not_cancelled(&mut self, event: Event) {
         if let Some((_, socket)) = self.of(event.user_data)
-            && socket.is_closing
+            && socket.wants == Wants::Close
         {
             // Fails if the connection has ended, which is as good.
             let _ = rustix::net::shutdown(&socket.fd, Shutdown::Both);
@@ -298,14 +310,12 @@ impl Sockets {
     /// Sends bytes, however long that takes.
     pub(super) fn send(&mut self, token: Token, bytes: Vec<u8>, ring: &mut Ring) -> io::Result<()> {
         let Some(socket) = self.open(token) else { return Ok(()) };
-        socket.is_sending = true;
         ring.send(socket.fd.as_fd(), bytes, Kind::Send.tag(token))
     }
 
     fn sent(&mut self, event: Event, ring: &mut Ring) -> io::Result<()> {
         let bytes = ring.finish(event).unwrap_or_default();
-        let Some((token, socket)) = self.of(event.user_data) else { return Ok(()) };
-        socket.is_sending = false;
+        let Some((token, _)) = self.of(event.user_data) else { return Ok(()) };
         let result = match event.result {
             taken @ 0.. if (taken as usize) < bytes.len() => {
                 return self.send(token, bytes[taken as usize..].to_vec(), ring);
@@ -319,11 +329,8 @@ impl Sockets {
 
     fn connected(&mut self, event: Event) {
         let Some((token, socket)) = self.of(event.user_data) else { return };
-        socket.is_connecting = false;
-        let result = match rustix::net::sockopt::socket_error(&socket.fd) {
-            Ok(result) => result,
-            Err(error) => Err(error),
-        };
+        socket.operation = Operation::Nothing;
+        let result = rustix::net::sockopt::socket_error(&socket.fd).unwrap_or_else(Err);
         self.done.push_back(Done::Connected(token, result.map_err(Into::into)));
     }
 
@@ -338,13 +345,10 @@ impl Sockets {
     pub(super) fn close(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
         let Some(socket) = self.open(token) else { return Ok(()) };
         socket.disarm(token, ring)?;
-        socket.is_closing = true;
-        let others = [(socket.is_sending, Kind::Send), (socket.is_connecting, Kind::Connect)];
+        socket.wants = Wants::Close;
         self.closing.push(token);
-        for (_, kind) in others.into_iter().filter(|(is_in_flight, _)| *is_in_flight) {
-            ring.cancel(kind.tag(token), Kind::Cancel.tag(token))?;
-        }
-        Ok(())
+        let send = Kind::Send.tag(token);
+        if ring.has_send(send) { ring.cancel(send, Kind::Cancel.tag(token)) } else { Ok(()) }
     }
 
     /// Whether a connection is being closed.
@@ -353,11 +357,12 @@ impl Sockets {
     }
 
     /// Closes the connections whose operations have ended.
-    pub(super) fn finish_closing(&mut self) {
+    pub(super) fn finish_closing(&mut self, ring: &Ring) {
         let Self { places, closing, done, .. } = self;
         closing.retain(|&token| {
             let place = &mut places[token.index as usize];
-            let is_in_use = place.as_ref().is_some_and(Socket::is_in_use);
+            let operation = place.as_ref().map_or(Operation::Nothing, |socket| socket.operation);
+            let is_in_use = operation != Operation::Nothing || ring.has_send(Kind::Send.tag(token));
             if !is_in_use {
                 *place = None;
                 done.push_back(Done::Closed(token));
@@ -368,19 +373,25 @@ impl Sockets {
 }
 
 impl Socket {
-    /// Whether an operation is in flight.
-    fn is_in_use(&self) -> bool {
-        self.reads != Reads::Nothing || self.is_sending || self.is_connecting
-    }
-
-    /// Cancels what waits for bytes.
+    /// Cancels what waits for something to happen.
     fn disarm(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
-        let kind = match self.reads {
-            Reads::Receive => Kind::Receive,
-            Reads::Poll => Kind::Poll,
-            Reads::Nothing | Reads::Cancelled => return Ok(()),
+        let kind = match self.operation {
+            Operation::Connect => Kind::Connect,
+            Operation::Receive => Kind::Receive,
+            Operation::Poll => Kind::Poll,
+            Operation::Nothing | Operation::Cancelled => return Ok(()),
         };
-        self.reads = Reads::Cancelled;
+        self.operation = Operation::Cancelled;
         ring.cancel(kind.tag(token), Kind::Cancel.tag(token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_takes_twelve_bytes() {
+        assert_eq!(size_of::<Option<Socket>>(), 12);
     }
 }
