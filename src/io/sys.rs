@@ -4,6 +4,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     os::fd::{AsRawFd, OwnedFd},
+    time::Duration,
 };
 
 use rustix::{
@@ -109,6 +110,12 @@ pub fn raise_file_limit() -> u64 {
         Ok(()) => maximum,
         Err(_) => limit.current.unwrap_or(maximum),
     }
+}
+
+/// The processor time that the calling thread has used.
+pub(super) fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// The processors that this process may use, in ascending order.

@@ -16,6 +16,7 @@ use std::{
 
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types};
 
+mod batching;
 mod driver;
 mod listeners;
 mod proof;

@@ -12,6 +12,7 @@ use rustix::event::EventfdFlags;
 
 use super::{
     Event, READABLE, Ring, Span,
+    batching::Batching,
     listeners::Listeners,
     proof::prove,
     sockets::{Done, Sockets},
@@ -27,6 +28,7 @@ pub struct Uring {
     /// What wakes the driver, and is polled.
     wake: Arc<OwnedFd>,
     sockets: Sockets,
+    batching: Batching,
     listeners: Listeners,
     events: Vec<Event>,
     /// What `next` has lent.
@@ -54,6 +56,7 @@ impl Uring {
             start: Instant::now(),
             wake: Arc::new(rustix::event::eventfd(0, flags)?),
             sockets: Sockets::default(),
+            batching: Batching::default(),
             listeners: Listeners::default(),
             events: Vec::new(),
             lent: None,
@@ -140,12 +143,20 @@ impl Uring {
         self.give_back();
         self.sockets.arm_starved(&mut self.ring)?;
         let timeout = self.wait_time(timeout);
-        let want = u32::from(timeout != Some(Duration::ZERO));
+        let (want, timeout) = match (timeout, self.batching.more(self.sockets.active())) {
+            (Some(Duration::ZERO), _) => (0, timeout),
+            (_, None) => (1, timeout),
+            (_, Some((want, patience))) => {
+                (want, Some(timeout.map_or(patience, |timeout| timeout.min(patience))))
+            }
+        };
         self.ring.enter(want, timeout)?;
         self.has_flushed = false;
         self.take_events()?;
         self.sockets.finish_closing(&self.ring);
-        self.sockets.look_for_quiet(self.start.elapsed(), &mut self.ring)
+        let now = self.start.elapsed();
+        self.batching.look(now, sys::processor_time);
+        self.sockets.look_for_quiet(now, &mut self.ring)
     }
 
     fn give_back(&mut self) {
@@ -156,6 +167,7 @@ impl Uring {
 
     /// Lends the next bytes of a connection, or all if they are few.
     fn lend(&mut self, token: Token, mut span: Span) -> Completion<'_, OwnedFd> {
+        self.batching.received(span.bytes());
         let first = match span.split(self.receive_bytes) {
             Some(first) => {
                 self.sockets.done.push_front(Done::Received(token, span));

@@ -170,6 +170,12 @@ impl Sockets {
         Ok(())
     }
 
+    /// How many connections are being received from: at least those that have said something in the
+    /// last second.
+    pub(super) fn active(&self) -> usize {
+        self.busy.len()
+    }
+
     /// When the next look for quiet connections is.
     pub(super) fn next_look(&self) -> Option<Duration> {
         self.look

@@ -1,0 +1,113 @@
+//! How many completions to wait for.
+//!
+//! A thread that sleeps until there is one completion is woken for each. Waiting for more saves
+//! wake-ups, 5 to 10 % of all CPU under full load (docs/BENCHMARKING.md), and costs latency. So it
+//! is done only when the worker has next to no time to sleep anyway, never for longer than a
+//! moment, and never for more connections than are likely to have something to say.
+
+use std::time::Duration;
+
+/// How often the load is measured.
+const WINDOW: Duration = Duration::from_millis(4);
+
+/// The worker is under full load when it works for more of the time than this, in percent, and
+/// remains so until it works for less than that.
+const FULL_LOAD: u32 = 82;
+const LESS_LOAD: u32 = 55;
+
+/// The longest wait for more.
+const PATIENCE: Duration = Duration::from_micros(100);
+
+/// The most that is waited for, in completions and in bytes: what is received is to be in the
+/// second-level cache still when its answers are sent.
+const MOST: usize = 128;
+const MOST_BYTES: usize = 256 << 10;
+
+/// Decides how many completions to wait for.
+#[derive(Debug, Default)]
+pub(super) struct Batching {
+    is_full_load: bool,
+    window: Window,
+    /// The mean length of what was received in the window before.
+    mean_bytes: usize,
+}
+
+/// What happened since a moment.
+#[derive(Debug, Default)]
+struct Window {
+    start: Duration,
+    /// The processor time of the thread then.
+    processor: Duration,
+    receives: usize,
+    bytes: usize,
+}
+
+impl Batching {
+    /// How many completions to wait for and for how long, where more than one is worth it.
+    /// `active` connections have said something lately.
+    pub(super) fn more(&self, active: usize) -> Option<(u32, Duration)> {
+        let most = MOST.min(MOST_BYTES / self.mean_bytes.max(1)).min(active / 2);
+        (self.is_full_load && most > 1).then_some((most as u32, PATIENCE))
+    }
+
+    /// Notes a receive.
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.window.receives += 1;
+        self.window.bytes += bytes;
+    }
+
+    /// Measures the load, when it is time to; `processor` is the processor time of the thread.
+    pub(super) fn look(&mut self, now: Duration, processor: impl FnOnce() -> Duration) {
+        let wall = now.saturating_sub(self.window.start);
+        if wall < WINDOW {
+            return;
+        }
+        let processor = processor();
+        let worked = processor.saturating_sub(self.window.processor);
+        let percent = (100 * worked.as_nanos() / wall.as_nanos()) as u32;
+        self.is_full_load = percent > if self.is_full_load { LESS_LOAD } else { FULL_LOAD };
+        self.mean_bytes = self.window.bytes / self.window.receives.max(1);
+        self.window = Window { start: now, processor, receives: 0, bytes: 0 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lets the worker work for a part of some windows, and receive messages of some length.
+    fn work(batching: &mut Batching, percent: u32, bytes: usize) {
+        let Window { start, processor, .. } = batching.window;
+        for window in 1..=3 {
+            (0..100).for_each(|_| batching.received(bytes));
+            let now = start + WINDOW * window;
+            batching.look(now, || processor + WINDOW * window * percent / 100);
+        }
+    }
+
+    #[test]
+    fn nothing_is_waited_for_as_long_as_there_is_time_to_sleep() {
+        let mut batching = Batching::default();
+        assert_eq!(batching.more(1000), None);
+        work(&mut batching, 75, 20);
+        assert_eq!(batching.more(1000), None);
+        work(&mut batching, 90, 20);
+        assert_eq!(batching.more(1000), Some((128, PATIENCE)));
+        work(&mut batching, 75, 20);
+        assert_eq!(batching.more(1000), Some((128, PATIENCE)));
+        work(&mut batching, 50, 20);
+        assert_eq!(batching.more(1000), None);
+    }
+
+    #[test]
+    fn never_for_more_than_can_come_or_than_the_cache_holds() {
+        let mut batching = Batching::default();
+        work(&mut batching, 95, 20);
+        assert_eq!(batching.more(20), Some((10, PATIENCE)));
+        assert_eq!(batching.more(3), None);
+        work(&mut batching, 95, 16 << 10);
+        assert_eq!(batching.more(1000), Some((16, PATIENCE)));
+        work(&mut batching, 95, 1 << 20);
+        assert_eq!(batching.more(1000), None);
+    }
+}
