@@ -1,5 +1,5 @@
-//! What the protocol costs without the kernel: receiving and echoing a frame, masking, UTF-8, and
-//! the opening handshake.
+//! What the protocol costs without the kernel: frame headers, masking, UTF-8, receiving and echoing
+//! a frame, and the opening handshake.
 
 use std::hint::black_box;
 
@@ -7,18 +7,67 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wireloop::{
     http::{self, HeaderSlots, Request, Upgrade},
     ws::{
-        Event, Inflater, Input, Kind, Limits, ReadMode, Receiver, Role, Rules, Sender, apply_mask,
+        Event, FrameHeader, Inflater, Input, Kind, Limits, OpCode, ReadMode, Receiver, Role, Rules,
+        Sender, Utf8Stream, apply_mask,
     },
 };
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-const SIZES: [usize; 3] = [20, 512, 16_384];
+const SIZES: [usize; 6] = [20, 125, 512, 4096, 16_384, 65_536];
+
+/// Headers, with a length of 7, 16 and 64 bits: how they are read by a server and written by it.
+fn frame(criterion: &mut Criterion) {
+    let rules = Rules::new(Role::Server, Limits::DEFAULT);
+    let mut group = criterion.benchmark_group("frame");
+    for size in [20, 512, 65_536] {
+        let masked = FrameHeader {
+            is_final: true,
+            is_compressed: false,
+            opcode: OpCode::Binary,
+            mask: Some(KEY),
+            payload_bytes: size,
+        };
+        let mut bytes = Vec::new();
+        masked.encode(&mut bytes);
+        group.bench_function(format!("parse/{size}"), |bencher| {
+            bencher.iter(|| FrameHeader::parse(black_box(&bytes), &rules).unwrap());
+        });
+        let header = FrameHeader { mask: None, ..masked };
+        let mut out = Vec::with_capacity(16);
+        group.bench_function(format!("write/{size}"), |bencher| {
+            bencher.iter(|| {
+                out.clear();
+                black_box(&header).encode(&mut out);
+                black_box(&out);
+            });
+        });
+    }
+}
+
+/// Text of one-byte characters, and of characters of one to four bytes.
+fn utf8(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("utf8");
+    for (name, pattern) in [("ascii", "hello, world "), ("mixed", "aß水🦀 ")] {
+        for size in SIZES {
+            let mut text = pattern.repeat(size / pattern.len() + 1);
+            text.truncate((size..).find(|&end| text.is_char_boundary(end)).unwrap());
+            group.throughput(Throughput::Bytes(text.len() as u64));
+            group.bench_function(format!("{name}/{size}"), |bencher| {
+                bencher.iter(|| {
+                    let mut stream = Utf8Stream::default();
+                    stream.push(black_box(text.as_bytes())).unwrap();
+                    stream.is_complete()
+                });
+            });
+        }
+    }
+}
 
 fn echo(criterion: &mut Criterion) {
     let rules = Rules::new(Role::Server, Limits::DEFAULT);
     let mut group = criterion.benchmark_group("echo");
     for kind in [Kind::Text, Kind::Binary] {
-        for size in SIZES {
+        for size in [20, 512, 16_384] {
             let mut frame = Vec::new();
             let payload = vec![b'a'; size];
             Sender::default().message(&mut frame, kind, &payload, Some(KEY)).unwrap();
@@ -85,5 +134,5 @@ fn upgrade(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, echo, mask, upgrade);
+criterion_group!(benches, frame, mask, utf8, echo, upgrade);
 criterion_main!(benches);

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Runs the tests, from a fresh machine with a Rust toolchain to one table of results.
 #
-#     tests/run.sh [all|quick|rust|fuzz|interop|browser|autobahn|load]
+#     tests/run.sh [all|quick|rust|fuzz|interop|browser|autobahn|load|instructions]
 #
 # `all` is the default; `quick` is format, lints and debug tests; `fuzz` runs each fuzz target
-# for FUZZ_SECONDS; the last four build the release binary and drive it from outside, once per
+# for FUZZ_SECONDS; the last five build the release binary and drive it from outside, once per
 # driver. What is missing is installed where that is allowed. A tool that stays missing fails the
 # run: nothing is skipped.
 set -euo pipefail
 
-DRIVERS=${DRIVERS:-epoll}
+DRIVERS=${DRIVERS:-epoll io-uring}
 FUZZ_SECONDS=${FUZZ_SECONDS:-10}
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -50,7 +50,7 @@ step() {
 
 # The lines of a log in which tests say how much they tested.
 summary() {
-    grep -E '^(autobahn [a-z]+|browser|fuzz|load|interop [a-z-]+): [0-9]+ (OK|checks)' "$1" || true
+    grep -E '^(autobahn [a-z]+|browser|fuzz|load|interop [a-z-]+|instructions [a-z-]+): [0-9]+ (OK|checks)' "$1" || true
     awk '/^test result:/ { passed += $4; failed += $6; ignored += $8; seen = 1 }
          END { if (seen) printf "cargo test: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$1"
 }
@@ -96,6 +96,7 @@ needed_tools() {
     ! wants browser || echo python3 chromium chromedriver
     ! wants autobahn || echo python3 venv
     ! wants load || echo python3
+    ! wants instructions || echo python3 valgrind
 }
 
 rust_tests() {
@@ -138,14 +139,15 @@ outside_tests() {
                 python3 tests/autobahn/run.py --groups 1,2,3,4,5,6,7,10 server "${server[@]}" --receive-bytes 1
         fi
         ! wants load || step "load, $driver" python3 tests/load.py "${binary}-bench"
+        ! wants instructions || step "instructions, $driver" benches/instructions/run.py --driver "$driver"
     done
     ! wants autobahn || step 'autobahn client' python3 tests/autobahn/run.py client "$binary-bench"
 }
 
 case $mode in
-    all | quick | rust | fuzz | interop | browser | autobahn | load) ;;
+    all | quick | rust | fuzz | interop | browser | autobahn | load | instructions) ;;
     *)
-        echo "usage: tests/run.sh [all|quick|rust|fuzz|interop|browser|autobahn|load]" >&2
+        echo "usage: tests/run.sh [all|quick|rust|fuzz|interop|browser|autobahn|load|instructions]" >&2
         exit 2
         ;;
 esac
@@ -154,10 +156,10 @@ mkdir -p "$logs"
 step 'tools' tools $(needed_tools)
 ! wants quick rust || rust_tests
 ! wants fuzz || step 'fuzz' tests/fuzz/run.sh "$FUZZ_SECONDS"
-if wants rust interop browser autobahn load; then
+if wants rust interop browser autobahn load instructions; then
     step 'release build' cargo build --release --workspace
 fi
-! wants interop browser autobahn load || outside_tests
+! wants interop browser autobahn load instructions || outside_tests
 
 echo
 printf '%s\n' "${results[@]}"

@@ -1,6 +1,6 @@
 //! The command line: what is measured, with how many connections, at which rate, for how long.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{net::Ipv4Addr, num::NonZeroUsize, time::Duration};
 
 use clap::Parser;
 
@@ -101,6 +101,14 @@ pub(crate) struct Arguments {
     /// Be the client that the Autobahn suite tests: echo its cases at URL
     #[arg(long, hide = true, requires = "url")]
     pub(crate) autobahn: bool,
+
+    /// Be one of the clients of benches/million.sh: obey the lines on the standard input
+    #[arg(long, hide = true, requires = "url")]
+    pub(crate) hold: bool,
+
+    /// First loopback address from which those connections come
+    #[arg(long, hide = true, value_name = "ADDR", requires = "hold")]
+    pub(crate) source: Option<Ipv4Addr>,
 
     /// Be the server: what the process without a URL starts
     #[arg(long, hide = true, conflicts_with = "url")]

@@ -7,6 +7,7 @@ mod cli;
 mod compression;
 mod connection;
 mod cost;
+mod hold;
 mod load;
 mod pacer;
 mod payload;
@@ -63,6 +64,12 @@ fn main() -> ExitCode {
     }
     if arguments.autobahn {
         return match autobahn::run(arguments.url.as_deref().unwrap_or_default()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&error),
+        };
+    }
+    if arguments.hold {
+        return match hold::run(&arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(&error),
         };

@@ -52,6 +52,11 @@ impl Times {
     pub(crate) fn mean(&self) -> Duration {
         Duration::from_nanos(self.0.mean() as u64)
     }
+
+    /// The times in nanoseconds, to the histogram's precision, and how often each came.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0.iter_recorded().map(|time| (time.value_iterated_to(), time.count_at_value()))
+    }
 }
 
 /// What went wrong, by kind. The order is that of a connection's life.
