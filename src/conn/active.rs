@@ -61,6 +61,15 @@ impl Active {
         };
         let mut calls = 0;
         loop {
+            while channel.link.awaits_only_messages()
+                && let Some(message) = receiver.next_message(input, &rules)
+            {
+                match message {
+                    Ok(Event::Binary(bytes)) => session.binary(channel, bytes),
+                    Ok(event) => take_event(session, channel, event, true),
+                    Err(error) => channel.fail(Error::Protocol(error)),
+                }
+            }
             if channel.link.has_overflowed() {
                 channel.fail(Error::SendQueueFull);
             }
@@ -87,7 +96,6 @@ impl Active {
             let mode = if discards { Some(ReadMode::Frame) } else { wanted };
             match receiver.next_event(input, mode, &rules, inflater) {
                 Ok(None) => return Progress::Going,
-                Ok(Some(Event::Binary(bytes))) if !discards => session.binary(channel, bytes),
                 Ok(Some(event)) => take_event(session, channel, event, !discards),
                 Err(error) => {
                     // 7.1.7: nothing behind the fault is read. What arrived before it is, which
@@ -175,7 +183,7 @@ fn wind_up(
             Some(_) if channel.link.times_told() > 1 => return Progress::Finished,
             Some(mode) => {
                 let nothing = &mut Input::new(&mut []);
-                match receiver.next_uncommon(nothing, Some(mode), rules, inflater) {
+                match receiver.next_event(nothing, Some(mode), rules, inflater) {
                     Ok(Some(event)) => take_event(session, channel, event, true),
                     Ok(None) => tell_end(session, channel),
                     Err(error) => {

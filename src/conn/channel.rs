@@ -73,6 +73,12 @@ impl Link {
         link
     }
 
+    /// Whether a message is all that the session waits for, and nothing else is to be looked at.
+    #[inline]
+    pub(super) fn awaits_only_messages(&self) -> bool {
+        self.wanted == Some(ReadMode::Message) && !self.completions_wait && self.rare.is_none()
+    }
+
     /// The context of the compressed messages that may arrive.
     #[inline]
     pub(super) fn receives_compressed(&self) -> Option<Context> {

@@ -143,6 +143,35 @@ pub struct Receiver {
 }
 
 impl Receiver {
+    /// The next message, if it is of the usual kind: one frame of less than 64 KiB, not compressed,
+    /// all of it in the input, and nothing before it that waits. A short cut for a reader of
+    /// [whole messages](ReadMode::Message); `None` says nothing about what is there: ask for the
+    /// [next event](Self::next_event) then.
+    ///
+    /// # Errors
+    ///
+    /// Text that is not UTF-8.
+    #[inline]
+    pub fn next_message<'i>(
+        &self,
+        input: &'i mut Input<'_>,
+        rules: &Rules,
+    ) -> Option<Result<Event<'i>, ProtocolError>> {
+        if self.partial.is_some() {
+            return None;
+        }
+        let common = parse_common(input.rest(), rules)?;
+        let payload = &mut input.take(common.bytes)[common.header_bytes..];
+        if rules.role == Role::Server {
+            apply_mask(payload, common.mask, 0);
+        }
+        if common.opcode == OpCode::Binary {
+            return Some(Ok(Event::Binary(payload)));
+        }
+        let text = simdutf8::basic::from_utf8(payload);
+        Some(text.map(Event::Text).map_err(|_| ProtocolError::InvalidUtf8))
+    }
+
     /// The next event, or `None` when all input has been taken. `wanted` is what the reader asked
     /// for: without a reader, data is kept ([`backlog_bytes`](Self::backlog_bytes)), while control
     /// frames behind it are still returned. Compressed messages are inflated with `inflater`,
@@ -151,33 +180,7 @@ impl Receiver {
     /// # Errors
     ///
     /// The peer's violation; the connection is then to be failed with its close code.
-    #[inline(always)]
     pub fn next_event<'e>(
-        &'e mut self,
-        input: &'e mut Input<'_>,
-        wanted: Option<ReadMode>,
-        rules: &Rules,
-        inflater: &'e mut Inflater,
-    ) -> Result<Option<Event<'e>>, ProtocolError> {
-        if self.partial.is_none()
-            && wanted.is_some()
-            && let Some(common) = parse_common(input.rest(), rules)
-        {
-            let payload = &mut input.take(common.bytes)[common.header_bytes..];
-            if rules.role == Role::Server {
-                apply_mask(payload, common.mask, 0);
-            }
-            return match (common.opcode, wanted) {
-                (OpCode::Binary, Some(ReadMode::Message)) => Ok(Some(Event::Binary(payload))),
-                _ => event(common.opcode, true, payload, wanted).map(Some),
-            };
-        }
-        self.next_uncommon(input, wanted, rules, inflater)
-    }
-
-    /// The same for what needs a closer look.
-    #[inline(never)]
-    pub(crate) fn next_uncommon<'e>(
         &'e mut self,
         input: &'e mut Input<'_>,
         wanted: Option<ReadMode>,

@@ -209,12 +209,22 @@ fn append(
     payload: &[u8],
     mask: Option<[u8; 4]>,
 ) {
+    if payload.len() <= CONTROL_PAYLOAD_MAX && mask.is_none() {
+        return append_short(out, is_final, opcode, payload);
+    }
     let payload_bytes = payload.len() as u64;
     let header = FrameHeader { is_final, is_compressed: false, opcode, mask, payload_bytes };
     append_frame(out, header, payload);
 }
 
+/// What a server sends most.
 #[inline]
+fn append_short(out: &mut Vec<u8>, is_final: bool, opcode: OpCode, payload: &[u8]) {
+    out.reserve(2 + payload.len());
+    out.extend_from_slice(&[u8::from(is_final) << 7 | opcode as u8, payload.len() as u8]);
+    out.extend_from_slice(payload);
+}
+
 fn append_frame(out: &mut Vec<u8>, header: FrameHeader, payload: &[u8]) {
     header.encode(out);
     let start = out.len();
