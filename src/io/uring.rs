@@ -5,16 +5,15 @@
 //! its methods are safe to call with any argument; at worst an operation fails.
 
 use std::{
-    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     collections::HashMap,
     fmt, io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
-    ptr::NonNull,
     sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types};
+use memmap2::MmapMut;
 
 mod batching;
 mod driver;
@@ -90,14 +89,14 @@ impl Event {
     }
 }
 
-/// Bytes that were received.
+/// Bytes that were received, within the storage of the buffers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
-    buffer: u16,
-    /// Whether nothing behind these bytes will be received into the buffer until it is given back.
-    ends_buffer: bool,
     start: u32,
     bytes: u32,
+    /// How many buffers, from the first on, are given back with these bytes.
+    ended: u16,
+    first: u16,
 }
 
 impl Span {
@@ -108,10 +107,22 @@ impl Span {
     /// Cuts off the first `bytes`, if there are more.
     pub(super) fn split(&mut self, bytes: usize) -> Option<Self> {
         let bytes = u32::try_from(bytes).ok().filter(|bytes| *bytes < self.bytes)?;
-        let first = Self { bytes, ends_buffer: false, ..*self };
+        let first = Self { bytes, ended: 0, ..*self };
         self.start += bytes;
         self.bytes -= bytes;
         Some(first)
+    }
+
+    /// Adds bytes that were received next, if they lie behind these: a message that fills one
+    /// buffer and goes on in the next is still in one piece.
+    pub(super) fn extend(&mut self, next: Self) -> bool {
+        let follows = self.start + self.bytes == next.start;
+        if follows {
+            self.first = if self.ended == 0 { next.first } else { self.first };
+            self.ended += next.ended;
+            self.bytes += next.bytes;
+        }
+        follows
     }
 }
 
@@ -248,9 +259,7 @@ impl Ring {
 
     /// Takes back bytes that are needed no more.
     pub(super) fn give_back(&mut self, span: Span) {
-        if span.ends_buffer {
-            self.buffers.give(span.buffer);
-        }
+        (0..span.ended).for_each(|place| self.buffers.give(span.first + place));
     }
 
     /// Takes the connection that an accept returned.
@@ -390,8 +399,9 @@ fn register_ring(ring: &IoUring) -> Option<RawFd> {
 
 /// The buffers that receives take their room from, and the ring in which they are offered.
 struct Buffers {
-    entries: Memory,
-    storage: Memory,
+    /// What is never touched is never resident.
+    entries: MmapMut,
+    storage: MmapMut,
     count: u16,
     buffer_bytes: usize,
     /// Up to where each has been filled.
@@ -401,24 +411,24 @@ struct Buffers {
 
 impl Buffers {
     fn register(ring: &IoUring) -> io::Result<Self> {
-        let mut buffers = Self::new(BUFFERS, BUFFER_BYTES);
+        let mut buffers = Self::new(BUFFERS, BUFFER_BYTES)?;
         if buffers.register_with(ring, PBUF_RING_INC).is_err() {
-            buffers = Self::new(WHOLE_BUFFERS, WHOLE_BUFFER_BYTES);
+            buffers = Self::new(WHOLE_BUFFERS, WHOLE_BUFFER_BYTES)?;
             buffers.register_with(ring, 0)?;
         }
         (0..buffers.count).for_each(|buffer| buffers.give(buffer));
         Ok(buffers)
     }
 
-    fn new(count: u16, buffer_bytes: usize) -> Self {
-        let entries = Memory::new(usize::from(count) * size_of::<types::BufRingEntry>());
-        let storage = Memory::new(usize::from(count) * buffer_bytes);
+    fn new(count: u16, buffer_bytes: usize) -> io::Result<Self> {
+        let entries = MmapMut::map_anon(usize::from(count) * size_of::<types::BufRingEntry>())?;
+        let storage = MmapMut::map_anon(usize::from(count) * buffer_bytes)?;
         let filled = vec![0; usize::from(count)];
-        Self { entries, storage, count, buffer_bytes, filled, tail: 0 }
+        Ok(Self { entries, storage, count, buffer_bytes, filled, tail: 0 })
     }
 
     fn register_with(&mut self, ring: &IoUring, flags: u16) -> io::Result<()> {
-        let address = self.entries.start.as_ptr() as u64;
+        let address = self.entries.as_mut_ptr() as u64;
         let submitter = ring.submitter();
         // SAFETY: `entries` has room for `count` entries and lives as long as the ring, after
         // which nothing is received any more (see `Ring::drop`).
@@ -432,20 +442,20 @@ impl Buffers {
     fn give(&mut self, buffer: u16) {
         self.filled[usize::from(buffer)] = 0;
         let place = usize::from(self.tail & (self.count - 1));
-        let first = self.entries.start.cast::<types::BufRingEntry>();
+        let first = self.entries.as_mut_ptr().cast::<types::BufRingEntry>();
         // SAFETY: `place` is below `count`, for which `entries` has room, page-aligned and
         // initialised with zeros. The kernel does not look at this entry before the tail says so.
         // The buffer lies within `storage`. The tail is a number within the first entry that the
         // kernel reads atomically.
         #[expect(unsafe_code, reason = "memory that is shared with the kernel")]
         unsafe {
-            let start = self.storage.start.add(usize::from(buffer) * self.buffer_bytes);
-            let entry = first.add(place).as_mut();
-            entry.set_addr(start.as_ptr() as u64);
+            let start = self.storage.as_mut_ptr().add(usize::from(buffer) * self.buffer_bytes);
+            let entry = &mut *first.add(place);
+            entry.set_addr(start as u64);
             entry.set_len(self.buffer_bytes as u32);
             entry.set_bid(buffer);
             self.tail = self.tail.wrapping_add(1);
-            let tail = types::BufRingEntry::tail(first.as_ptr());
+            let tail = types::BufRingEntry::tail(first);
             AtomicU16::from_ptr(tail.cast_mut()).store(self.tail, Ordering::Release);
         }
     }
@@ -456,44 +466,19 @@ impl Buffers {
         let filled = self.filled.get_mut(usize::from(buffer))?;
         let start = *filled;
         *filled = start.checked_add(bytes).filter(|end| *end as usize <= self.buffer_bytes)?;
-        Some(Span { buffer, ends_buffer: !more, start, bytes })
+        let start = (usize::from(buffer) * self.buffer_bytes) as u32 + start;
+        Some(Span { start, bytes, ended: u16::from(!more), first: buffer })
     }
 
     fn bytes(&mut self, span: Span) -> &mut [u8] {
-        let start = usize::from(span.buffer) * self.buffer_bytes + span.start as usize;
-        // SAFETY: `take` has checked that the span lies within its buffer, and `filled` only
-        // grows until the buffer is given back: the kernel has written these bytes and writes
-        // behind them, if at all. The borrow of `self` keeps others from having the same bytes.
+        let start = span.start as usize;
+        // SAFETY: `take` has checked that each part of the span lies within its buffer, and
+        // `filled` only grows until the buffer is given back: the kernel has written these bytes
+        // and writes behind them, if at all. The borrow of `self` keeps others from having the
+        // same bytes.
         #[expect(unsafe_code, reason = "memory that is shared with the kernel")]
         unsafe {
-            std::slice::from_raw_parts_mut(self.storage.start.add(start).as_ptr(), span.bytes())
-        }
-    }
-}
-
-/// Zeroed memory that begins with a page. What is never touched is never resident.
-struct Memory {
-    start: NonNull<u8>,
-    layout: Layout,
-}
-
-impl Memory {
-    fn new(bytes: usize) -> Self {
-        let layout = Layout::from_size_align(bytes.max(1), 4096).expect("a few megabytes");
-        // SAFETY: the layout is not empty.
-        #[expect(unsafe_code, reason = "the kernel wants whole pages")]
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Self { start, layout }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout, and freed once.
-        #[expect(unsafe_code, reason = "the kernel wants whole pages")]
-        unsafe {
-            dealloc(self.start.as_ptr(), self.layout);
+            std::slice::from_raw_parts_mut(self.storage.as_mut_ptr().add(start), span.bytes())
         }
     }
 }

@@ -257,7 +257,15 @@ impl Sockets {
             self.done.push_back(Done::Ended(token, end));
         }
         // A receive of nothing may have taken a buffer all the same.
-        self.done.extend(span.map(|span| Done::Received(token, span)));
+        if let Some(span) = span {
+            let is_added = match self.done.back_mut() {
+                Some(Done::Received(last, bytes)) => *last == token && bytes.extend(span),
+                _ => false,
+            };
+            if !is_added {
+                self.done.push_back(Done::Received(token, span));
+            }
+        }
         self.arm(token, ring)
     }
 
