@@ -1,6 +1,7 @@
 //! One worker: one thread, one driver, one loop.
 
 use std::{
+    fmt::Write,
     io,
     net::SocketAddr,
     sync::{
@@ -9,6 +10,8 @@ use std::{
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use httpdate::HttpDate;
 
 use super::deadlines::Deadlines;
 use crate::{
@@ -395,7 +398,9 @@ impl Date {
         let second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if second != self.second {
             self.second = second;
-            self.text = httpdate::fmt_http_date(time);
+            self.text.clear();
+            // Writing to a string does not fail.
+            let _ = write!(self.text, "{}", HttpDate::from(time));
         }
     }
 }
