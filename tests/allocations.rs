@@ -27,9 +27,9 @@ const WARM_UP: usize = 2000;
 const COUNTED: usize = 10_000;
 
 /// What one receive brings at most.
-const RECEIVE_BYTES: usize = 64 << 10;
+const BUFFER_BYTES: usize = 64 << 10;
 
-/// How often a message that a receive has cut allocates at most: it is put together in memory of
+/// How often a message that was cut allocates at most: it is put together in memory of
 /// its own.
 const CUT_ALLOCATIONS: usize = 6;
 
@@ -40,30 +40,35 @@ struct Load {
     in_flight: usize,
 }
 
+/// Loads of which a receive brings all that is there, unless its buffer ends.
+const LOADS: [Load; 5] = [
+    Load { length: 20, in_flight: 1 },
+    Load { length: 20, in_flight: 16 },
+    Load { length: 512, in_flight: 1 },
+    Load { length: 512, in_flight: 16 },
+    Load { length: 16 << 10, in_flight: 1 },
+];
+
 impl Load {
-    /// How many messages the end of a receive can cut: on epoll a receive brings all that is
-    /// there, up to 64 KiB; io_uring fills buffers of that size one after the other.
-    fn cuts_max(self, driver: DriverKind) -> usize {
-        let bytes = self.length + 8;
-        let is_whole = driver == DriverKind::Epoll && bytes * self.in_flight <= RECEIVE_BYTES;
-        if is_whole { 0 } else { bytes * COUNTED / RECEIVE_BYTES + 1 }
+    /// How many messages the end of a buffer cuts: none on epoll, where each receive has all of
+    /// it; io_uring fills buffers of 64 KiB one after the other.
+    fn cuts(self, driver: DriverKind) -> usize {
+        match driver {
+            DriverKind::IoUring => (self.length + 8) * COUNTED / BUFFER_BYTES + 1,
+            _ => 0,
+        }
     }
 }
 
 #[test]
 fn an_echo_allocates_nothing_unless_its_message_is_cut() {
-    for length in [20, 512, 16 << 10] {
-        for in_flight in [1, 16] {
-            let load = Load { length, in_flight };
-            for driver in drivers() {
-                let allocations = match driver {
-                    DriverKind::IoUring => allocations(Uring::new, load),
-                    _ => allocations(Epoll::new, load),
-                };
-                let most = load.cuts_max(driver) * CUT_ALLOCATIONS;
-                assert!(allocations <= most as u64, "{allocations}: {driver}: {load:?}");
-            }
-        }
+    for (load, driver) in LOADS.iter().flat_map(|load| drivers().map(move |d| (*load, d))) {
+        let allocations = match driver {
+            DriverKind::IoUring => allocations(Uring::new, load),
+            _ => allocations(Epoll::new, load),
+        };
+        let most = load.cuts(driver) * CUT_ALLOCATIONS;
+        assert!(allocations <= most as u64, "{allocations}: {driver}: {load:?}");
     }
 }
 
