@@ -300,13 +300,14 @@ impl Ring {
         self.ring.submission().len()
     }
 
-    /// Takes all the completions that are there.
-    pub(super) fn take_events(&mut self, events: &mut Vec<Event>) {
+    /// Takes all the completions that are there; whether the kernel has more, for which to enter.
+    pub(super) fn take_events(&mut self, events: &mut Vec<Event>) -> bool {
         events.extend(self.ring.completion().map(|entry| Event {
             user_data: entry.user_data(),
             result: entry.result(),
             flags: entry.flags(),
         }));
+        self.ring.submission().cq_overflow()
     }
 
     fn push(&mut self, entry: squeue::Entry, user_data: u64) -> io::Result<()> {

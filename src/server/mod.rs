@@ -3,10 +3,12 @@
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     thread,
 };
 
+mod balance;
 mod deadlines;
 mod driver_kind;
 mod worker;
@@ -14,6 +16,7 @@ mod worker;
 pub use driver_kind::DriverKind;
 pub use worker::Worker;
 
+use self::balance::Balance;
 use crate::{
     Config,
     conn::{Command, Inbox},
@@ -129,6 +132,7 @@ impl Server {
             routes: Arc::new(routes.checked().map_err(ServerError::Routes)?),
             config: Arc::new(config),
             open: Arc::default(),
+            balance: Arc::new(Balance::new(workers)),
             stopper,
             pins: workers <= sys::allowed_processors().len(),
         };
@@ -165,6 +169,7 @@ struct Plan {
     routes: Arc<Routes>,
     config: Arc<Config>,
     open: Arc<AtomicUsize>,
+    balance: Arc<Balance<OwnedFd>>,
     stopper: Stopper,
     /// Whether each worker has a processor to itself.
     pins: bool,
@@ -194,7 +199,7 @@ impl Plan {
 
     /// The life of one worker. However it ends, the others end too: a server that listens and
     /// does not serve would be worse than none.
-    fn work<D: Driver<Listener = TcpListener>>(
+    fn work<D: Driver<Listener = TcpListener, Stream = OwnedFd>>(
         &self,
         number: usize,
         listeners: Vec<TcpListener>,
@@ -209,12 +214,14 @@ impl Plan {
         }
         let driver = driver(self.config.receive_bytes)?;
         let inbox = Arc::new(Inbox::new(driver.waker()));
+        let seat = self.balance.seat(number, driver.waker());
         let mut worker = Worker::with_others(
             driver,
             Arc::clone(&self.routes) as _,
             Arc::clone(&self.config),
             Arc::clone(&inbox),
             Arc::clone(&self.open),
+            Some(seat),
             listeners,
         )?;
         self.stopper.register(inbox);

@@ -1,6 +1,7 @@
 //! One worker: one thread, one driver, one loop.
 
 use std::{
+    fmt::Write,
     io,
     net::SocketAddr,
     sync::{
@@ -10,7 +11,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::deadlines::Deadlines;
+use httpdate::HttpDate;
+
+use super::{balance::Seat, deadlines::Deadlines};
 use crate::{
     Config,
     conn::{
@@ -26,12 +29,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// One event loop and its connections. [`Server`](crate::Server) runs one per processor; a worker
 /// may also be driven by hand, pass by pass.
 #[derive(Debug)]
-pub struct Worker<D> {
+pub struct Worker<D: Driver> {
     driver: D,
     shared: Shared,
     connections: Connections,
     /// How many connections all workers have.
     open: Arc<AtomicUsize>,
+    /// What it deals connections by, if there are others.
+    seat: Option<Seat<D::Stream>>,
     deadlines: Deadlines,
     batch: SendBatch,
     codec: Codec,
@@ -78,16 +83,17 @@ impl<D: Driver> Worker<D> {
         listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
         let inbox = Arc::new(Inbox::new(driver.waker()));
-        Self::with_others(driver, routes, config, inbox, Arc::default(), listeners)
+        Self::with_others(driver, routes, config, inbox, Arc::default(), None, listeners)
     }
 
-    /// A worker that shares the limit on connections with others.
+    /// A worker that shares the limit on connections with others, and deals what it accepts.
     pub(super) fn with_others(
         mut driver: D,
         application: Arc<dyn Application>,
         config: Arc<Config>,
         inbox: Arc<Inbox>,
         open: Arc<AtomicUsize>,
+        seat: Option<Seat<D::Stream>>,
         listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
         let count = listeners.len();
@@ -102,6 +108,7 @@ impl<D: Driver> Worker<D> {
             shared: Shared { config, application, inbox },
             connections: Connections::default(),
             open,
+            seat,
             deadlines: Deadlines::new(now),
             batch: SendBatch::default(),
             awaiting: Vec::new(),
@@ -151,6 +158,8 @@ impl<D: Driver> Worker<D> {
         let now = self.driver.now();
         self.stopping = Some(Tick::at(now).after(self.shared.config.shutdown_grace));
         self.driver.close_listeners();
+        let queued = self.seat.as_ref().map_or(0, Seat::close);
+        self.open.fetch_sub(queued, Ordering::Relaxed);
         self.listeners = 0;
         self.accept_again = None;
         for token in self.connections.tokens() {
@@ -224,7 +233,10 @@ impl<D: Driver> Worker<D> {
                 Completion::Accepted { stream, peer, .. } => self.accepted(stream, peer, now),
                 Completion::AcceptFailed { error, .. } => self.accept_failed(&error, now),
                 Completion::Closed { token } => self.closed(token, now),
-                Completion::Woken => self.take_commands(now),
+                Completion::Woken => {
+                    self.take_handed(now);
+                    self.take_commands(now);
+                }
                 // A server opens no connections.
                 Completion::Connected { .. } => {}
             }
@@ -261,20 +273,46 @@ impl<D: Driver> Worker<D> {
         if self.stopping.is_some() {
             return;
         }
+        self.accept_fails = false;
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        if open >= self.connections_max() {
+            self.pause_accept(Tick::at(now));
+        }
+        let kept = match &self.seat {
+            Some(seat) => seat.deal((stream, peer)),
+            None => Some((stream, peer)),
+        };
+        if let Some((stream, peer)) = kept {
+            self.attach(stream, peer, now);
+        }
+    }
+
+    /// Takes what other workers have accepted and this one is to have.
+    fn take_handed(&mut self, now: Duration) {
+        for (stream, peer) in self.seat.as_ref().map(Seat::take).unwrap_or_default() {
+            self.attach(stream, peer, now);
+        }
+    }
+
+    /// Begins with a connection, which counts already.
+    fn attach(&mut self, stream: D::Stream, peer: Option<SocketAddr>, now: Duration) {
         let tick = Tick::at(now);
         let token = self.connections.insert(|generation| Connection::new(generation, peer, tick));
         if let Err(error) = self.driver.attach(token, stream) {
             tracing::warn!(%error, "a connection cannot be watched and is closed");
             self.connections.remove(token);
+            self.uncount();
             return;
-        }
-        self.accept_fails = false;
-        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        if open >= self.connections_max() {
-            self.pause_accept(tick);
         }
         let start = self.batch.bytes.len();
         self.settle(token, start, now);
+    }
+
+    fn uncount(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(seat) = &self.seat {
+            seat.ended();
+        }
     }
 
     /// None at all would be a server that accepts one and then waits for ever.
@@ -324,7 +362,7 @@ impl<D: Driver> Worker<D> {
         let tick = Tick::at(now);
         self.connections.remove(token);
         self.deadlines.set(token.index, tick.far());
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.uncount();
         if self.accept_again.is_some() {
             self.accept_again(tick);
         }
@@ -377,7 +415,7 @@ impl<D: Driver> Worker<D> {
     }
 }
 
-impl<D> Drop for Worker<D> {
+impl<D: Driver> Drop for Worker<D> {
     fn drop(&mut self) {
         self.shared.inbox.close();
     }
@@ -395,7 +433,9 @@ impl Date {
         let second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if second != self.second {
             self.second = second;
-            self.text = httpdate::fmt_http_date(time);
+            self.text.clear();
+            // Writing to a string does not fail.
+            let _ = write!(self.text, "{}", HttpDate::from(time));
         }
     }
 }

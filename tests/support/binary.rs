@@ -38,6 +38,14 @@ impl Binary {
         Self::spawn(command)
     }
 
+    /// The same with a log, which [`wait`](Self::wait) returns.
+    #[track_caller]
+    pub(crate) fn start_with_log(arguments: &[&str]) -> Self {
+        let mut command = command(&["--listen", "127.0.0.1:0", "--workers", "1"]);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
     /// Starts a server in which at most this many files may be open.
     #[track_caller]
     pub(crate) fn start_with_files(files: u32, arguments: &[&str]) -> Self {

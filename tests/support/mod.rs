@@ -58,7 +58,7 @@ pub(crate) fn serve_with(config: Config, routes: impl Fn() -> Routes, test: impl
     }
 }
 
-/// A server with one worker in a thread. Dropping it stops it and asserts that it ends well.
+/// A server in a thread, with one worker unless told otherwise. Dropping it stops it and asserts that it ends well.
 pub(crate) struct TestServer {
     address: SocketAddr,
     stopper: Stopper,
@@ -67,9 +67,19 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) fn start(driver: DriverKind, routes: Routes, config: Config) -> Self {
+        Self::start_with_workers(driver, routes, config, 1)
+    }
+
+    /// The same with another number of workers.
+    pub(crate) fn start_with_workers(
+        driver: DriverKind,
+        routes: Routes,
+        config: Config,
+        workers: usize,
+    ) -> Self {
         let server = Server::new(routes)
             .config(config)
-            .workers(1)
+            .workers(workers)
             .driver(driver)
             .listen("127.0.0.1:0")
             .expect("port 0 can always be listened on");

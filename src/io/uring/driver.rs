@@ -89,7 +89,10 @@ impl Uring {
     /// Does what follows from all completions that are there.
     fn take_events(&mut self) -> io::Result<()> {
         let mut events = std::mem::take(&mut self.events);
-        self.ring.take_events(&mut events);
+        // What did not fit may be about the batch, which is known only until the next one.
+        while self.ring.take_events(&mut events) {
+            self.ring.enter(0, None)?;
+        }
         for event in events.drain(..) {
             match Kind::of(event.user_data) {
                 Kind::Accept => self.listeners.accepted(event, &mut self.ring)?,

@@ -1,0 +1,205 @@
+//! How connections are dealt to workers. The kernel deals them by hash, which gives one worker a
+//! sixth more than the mean; a worker that has accepted more than its share hands a new connection,
+//! before anything was received from it, to the worker with the fewest.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use crate::io::Waker;
+
+/// A connection that was accepted, and its peer's address.
+type Accepted<S> = (S, Option<SocketAddr>);
+
+/// How many connections each worker has, and what others have handed to it.
+#[derive(Debug)]
+pub(super) struct Balance<S>(Box<[Place<S>]>);
+
+#[derive(Debug)]
+struct Place<S> {
+    /// Those in the queue included.
+    connections: AtomicUsize,
+    queue: Mutex<Queue<S>>,
+}
+
+#[derive(Debug)]
+struct Queue<S> {
+    accepted: Vec<Accepted<S>>,
+    /// Wakes the worker; there is none before it starts and when it stops, and then nothing is
+    /// handed to it.
+    waker: Option<Waker>,
+}
+
+impl<S> Balance<S> {
+    pub(super) fn new(workers: usize) -> Self {
+        let place = |_| Place {
+            connections: AtomicUsize::new(0),
+            queue: Mutex::new(Queue { accepted: Vec::new(), waker: None }),
+        };
+        Self((0..workers).map(place).collect())
+    }
+
+    /// The seat of the worker with this number, which from now on can be handed connections.
+    pub(super) fn seat(self: &Arc<Self>, number: usize, waker: Waker) -> Seat<S> {
+        self.0[number].lock().waker = Some(waker);
+        Seat { balance: Arc::clone(self), number }
+    }
+}
+
+impl<S> Place<S> {
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Hands the worker a connection: returns it if it takes none.
+    fn hand(&self, accepted: Accepted<S>) -> Option<Accepted<S>> {
+        let mut queue = self.lock();
+        let Some(waker) = queue.waker.clone() else { return Some(accepted) };
+        queue.accepted.push(accepted);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        let is_first = queue.accepted.len() == 1;
+        drop(queue);
+        if is_first {
+            waker.wake();
+        }
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue<S>> {
+        // Nothing that holds the lock can panic half way.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One worker's part in the balance.
+#[derive(Debug)]
+pub(super) struct Seat<S> {
+    balance: Arc<Balance<S>>,
+    number: usize,
+}
+
+impl<S> Seat<S> {
+    /// Deals a connection that this worker has accepted: returns it if it is to stay here.
+    pub(super) fn deal(&self, accepted: Accepted<S>) -> Option<Accepted<S>> {
+        let places = &self.balance.0;
+        let number = choose(places.iter().map(Place::connections), self.number);
+        let is_own = number == self.number;
+        let kept = if is_own { Some(accepted) } else { places[number].hand(accepted) };
+        if kept.is_some() {
+            self.place().connections.fetch_add(1, Ordering::Relaxed);
+        }
+        kept
+    }
+
+    /// Takes what others have handed to this worker, which counts already.
+    pub(super) fn take(&self) -> Vec<Accepted<S>> {
+        std::mem::take(&mut self.place().lock().accepted)
+    }
+
+    /// A connection of this worker has ended.
+    pub(super) fn ended(&self) {
+        self.place().connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Nothing more is handed to this worker; what it has not taken is closed. How many that were.
+    pub(super) fn close(&self) -> usize {
+        let mut queue = self.place().lock();
+        queue.waker = None;
+        let closed = queue.accepted.drain(..).count();
+        self.place().connections.fetch_sub(closed, Ordering::Relaxed);
+        closed
+    }
+
+    fn place(&self) -> &Place<S> {
+        &self.balance.0[self.number]
+    }
+}
+
+impl<S> Drop for Seat<S> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Which worker is to have a connection that the one called `own` has accepted, by the number of
+/// connections that each has: `own` up to 3 % and two connections above the mean, so that few are
+/// handed over; beyond, the one with the fewest.
+fn choose(connections: impl Iterator<Item = usize>, own: usize) -> usize {
+    let mut mine = 1;
+    let (mut total, mut fewest) = (1, (usize::MAX, own));
+    let mut workers = 0;
+    for (number, count) in connections.enumerate() {
+        workers += 1;
+        total += count;
+        fewest = fewest.min((count, number));
+        if number == own {
+            mine += count;
+        }
+    }
+    let is_fair = mine * workers * 100 <= total * 103 + workers * 200;
+    if is_fair { own } else { fewest.1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever accepts them, and whichever end, no worker has much more than the mean.
+    #[test]
+    fn no_worker_has_over_a_tenth_more_than_the_mean() {
+        for workers in [1, 2, 3, 8, 64] {
+            let mut state = workers as u64;
+            // Knuth's MMIX generator: any will do.
+            let mut below = |limit: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005);
+                state = state.wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as usize % limit
+            };
+            let mut counts = vec![0; workers];
+            let mut ends = Vec::new();
+            for number in 0..20_000 {
+                // Some workers accept much more than others.
+                let own = below(workers).min(below(workers));
+                let place = choose(counts.iter().copied(), own);
+                counts[place] += 1;
+                ends.push(place);
+                if number >= 16 * workers.max(64) {
+                    let ended = ends.swap_remove(below(ends.len()));
+                    counts[ended] -= 1;
+                }
+                let max = counts.iter().max().copied().unwrap_or(0);
+                let mean = ends.len() as f64 / workers as f64;
+                assert!(max as f64 <= mean * 1.1 + 3.0, "{workers} {number}: {counts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_keeps_its_share_and_hands_on_what_is_above() {
+        let balance = Arc::new(Balance::new(2));
+        let seats = [0, 1].map(|number| balance.seat(number, Waker::new(|| {})));
+        let kept = (0..100).filter_map(|n| seats[0].deal((n, None))).count();
+        let handed = seats[1].take().len();
+        assert_eq!(kept + handed, 100);
+        assert!((50..=54).contains(&kept), "{kept}");
+        (0..kept).for_each(|_| seats[0].ended());
+        assert!(seats[0].deal((0, None)).is_some(), "it has none any more");
+    }
+
+    #[test]
+    fn what_is_in_the_queue_of_a_worker_that_stops_is_closed() {
+        let balance = Arc::new(Balance::new(2));
+        let seats = [0, 1].map(|number| balance.seat(number, Waker::new(|| {})));
+        let stream = Arc::new(());
+        let deal = || seats[0].deal((Arc::clone(&stream), None)).is_some();
+        let kept = (0..10).filter(|_| deal()).count();
+        assert_eq!(seats[1].close(), 10 - kept);
+        assert_eq!(Arc::strong_count(&stream), 1, "all have been dropped");
+        assert_eq!(balance.0[1].connections(), 0);
+        assert!((0..10).all(|_| deal()), "there is nobody to hand them to");
+    }
+}
