@@ -60,7 +60,8 @@ const LAYERS: [Layer; 6] = [
         name: "io",
         own: &["io"],
         crates: &[
-            "std", "mio", "rustix", "libc", "socket2", "io_uring", "fastrand", "slab", "tracing",
+            "std", "mio", "rustix", "libc", "socket2", "io_uring", "memmap2", "fastrand", "slab",
+            "tracing",
         ],
         never: &[],
     },

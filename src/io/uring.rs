@@ -33,7 +33,7 @@ const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 4096;
 
 /// The receive buffers: their number, a power of two, and the bytes in each.
-const BUFFERS: u16 = 8;
+const BUFFERS: u16 = 16;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// The same where the kernel cannot fill a buffer with several receives (before Linux 6.12).
@@ -113,10 +113,11 @@ impl Span {
         Some(first)
     }
 
-    /// Adds bytes that were received next, if they lie behind these: a message that fills one
-    /// buffer and goes on in the next is still in one piece.
+    /// Adds bytes that were received next, if they lie behind these and all are not too many for
+    /// one piece: a message that fills one buffer and goes on in the next is still whole.
     pub(super) fn extend(&mut self, next: Self) -> bool {
-        let follows = self.start + self.bytes == next.start;
+        let follows = self.start + self.bytes == next.start
+            && self.bytes() + next.bytes() <= 2 * BUFFER_BYTES;
         if follows {
             self.first = if self.ended == 0 { next.first } else { self.first };
             self.ended += next.ended;
