@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 CONNECTIONS = 10_000
-BYTES_MAX = 250
+BYTES_MAX = 128
 
 
 def main():

@@ -138,7 +138,7 @@ outside_tests() {
             step "autobahn server, byte by byte, $driver" \
                 python3 tests/autobahn/run.py --groups 1,2,3,4,5,6,7,10 server "${server[@]}" --receive-bytes 1
         fi
-        ! wants load || step "load, $driver" python3 tests/load.py "${binary}-bench"
+        ! wants load || step "load, $driver" python3 tests/load.py "${binary}-bench" --server-driver "$driver"
         ! wants instructions || step "instructions, $driver" benches/instructions/run.py --driver "$driver"
     done
     ! wants autobahn || step 'autobahn client' python3 tests/autobahn/run.py client "$binary-bench"

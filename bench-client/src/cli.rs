@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, num::NonZeroUsize, time::Duration};
 
 use clap::Parser;
+use wireloop::DriverKind;
 
 use crate::{compression::Compression, payload::Content};
 
@@ -90,6 +91,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) server_workers: NonZeroUsize,
 
+    /// Driver of the server that is started without a URL: auto, epoll or io-uring
+    #[arg(long, value_name = "DRIVER", default_value = "auto", value_parser = driver)]
+    pub(crate) server_driver: DriverKind,
+
     /// Process whose CPU time and memory are reported, if the server is local
     #[arg(long, value_name = "PID", requires = "url")]
     pub(crate) server_pid: Option<u32>,
@@ -153,6 +158,12 @@ fn time(text: &str) -> Result<Duration, String> {
         return Ok(Duration::ZERO);
     }
     humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 10s or 2m".into())
+}
+
+fn driver(name: &str) -> Result<DriverKind, String> {
+    let all = [DriverKind::Auto, DriverKind::Epoll, DriverKind::IoUring];
+    let named = all.into_iter().find(|driver| driver.to_string() == name);
+    named.ok_or_else(|| "choose auto, epoll or io-uring".into())
 }
 
 #[cfg(test)]

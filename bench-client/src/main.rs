@@ -57,7 +57,7 @@ const INTERRUPTED: i32 = 130;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.serve {
-        return match server::serve(arguments.server_workers.get()) {
+        return match server::serve(arguments.server_workers.get(), arguments.server_driver) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(&error),
         };
@@ -100,7 +100,7 @@ fn measure(arguments: Arguments) -> Result<Report, String> {
     }
     let local = match &arguments.url {
         Some(_) => None,
-        None => Some(LocalServer::start(arguments.server_workers.get())?),
+        None => Some(LocalServer::start(arguments.server_workers.get(), arguments.server_driver)?),
     };
     let url = local.as_ref().map(|server| server.url.clone()).or_else(|| arguments.url.clone());
     let target = Target::resolve(&url.unwrap_or_default())?;

@@ -2,14 +2,18 @@
 //! so that its file limit, CPU time and memory are counted apart.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read, Write},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use wireloop::{Config, Echo, Routes, Server, io::sys};
+use wireloop::{Config, DriverKind, Echo, Routes, Server, io::sys};
+
+/// How long the server may take to answer at first.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the server may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,10 +27,11 @@ pub(crate) struct LocalServer {
 
 impl LocalServer {
     /// Starts a server on a free port.
-    pub(crate) fn start(workers: usize) -> Result<Self, String> {
+    pub(crate) fn start(workers: usize, driver: DriverKind) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|e| format!("cannot find myself: {e}"))?;
         let mut child = Command::new(program)
             .args(["--serve", "--server-workers", &workers.to_string()])
+            .args(["--server-driver", &driver.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -41,8 +46,10 @@ impl LocalServer {
             let _ = child.wait();
             return Err("the server did not start; see the line above".into());
         }
-        let url = format!("ws://{address}/echo");
-        Ok(Self { child, url })
+        let server = Self { child, url: format!("ws://{address}/echo") };
+        // What it takes by itself is taken now, before its memory is read.
+        ask(address).map_err(|error| format!("the server does not answer: {error}"))?;
+        Ok(server)
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -68,6 +75,15 @@ impl LocalServer {
     }
 }
 
+/// Makes a request and waits for the end of the answer, whatever it says.
+fn ask(address: &str) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(START_TIMEOUT))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    stream.read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
 impl Drop for LocalServer {
     fn drop(&mut self) {
         // Only what was not stopped is still there to be killed.
@@ -77,14 +93,14 @@ impl Drop for LocalServer {
 }
 
 /// The life of the server process.
-pub(crate) fn serve(workers: usize) -> Result<(), String> {
+pub(crate) fn serve(workers: usize, driver: DriverKind) -> Result<(), String> {
     sys::raise_file_limit();
     let routes =
         Routes::new().websocket("/echo", |_request, protocols| Ok(protocols.none().session(Echo)));
     let mut config = Config::default();
     config.frames.frame_bytes = 1 << 30;
     config.frames.message_bytes = 1 << 30;
-    let server = Server::new(routes).config(config).workers(workers);
+    let server = Server::new(routes).config(config).workers(workers).driver(driver);
     let server = server.listen("127.0.0.1:0").map_err(|error| error.to_string())?;
     stop_with(server.stopper()).map_err(|error| error.to_string())?;
     for address in server.addresses() {
@@ -95,7 +111,7 @@ pub(crate) fn serve(workers: usize) -> Result<(), String> {
 
 /// Stops in good order on SIGTERM, and at once when the process that started this one has ended.
 /// A Ctrl-C at the terminal is that process's affair.
-fn stop_with(stopper: wireloop::Stopper) -> std::io::Result<()> {
+fn stop_with(stopper: wireloop::Stopper) -> io::Result<()> {
     use signal_hook::{consts, iterator::Signals};
     let mut signals = Signals::new([consts::SIGTERM, consts::SIGINT])?;
     thread::spawn(move || {
@@ -107,7 +123,7 @@ fn stop_with(stopper: wireloop::Stopper) -> std::io::Result<()> {
     });
     thread::spawn(|| {
         let mut nothing = [0];
-        while !matches!(std::io::stdin().read(&mut nothing), Ok(0) | Err(_)) {}
+        while !matches!(io::stdin().read(&mut nothing), Ok(0) | Err(_)) {}
         std::process::exit(1);
     });
     Ok(())
