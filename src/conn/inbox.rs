@@ -1,4 +1,4 @@
-//! What other threads ask of a worker's connections. The only file that threads share.
+//! What other threads ask of a worker's connections.
 
 use std::{
     fmt,

@@ -244,6 +244,7 @@ impl Sockets {
             error => match -error {
                 libc::ECANCELED => None,
                 libc::ENOBUFS => {
+                    socket.is_quiet = false;
                     self.starved.push(token);
                     return Ok(());
                 }
