@@ -1,9 +1,10 @@
 //! How many completions to wait for.
 //!
 //! A thread that sleeps until there is one completion is woken for each. Waiting for more saves
-//! wake-ups, 5 to 10 % of all CPU under full load (docs/BENCHMARKING.md), and costs latency. So it
-//! is done only when the worker has next to no time to sleep anyway, never for longer than a
-//! moment, and never for more connections than are likely to have something to say.
+//! wake-ups, 2 to 5 % of all CPU under full load (docs/BENCHMARKING.md), and costs latency. So it
+//! is done only when the worker has next to no time to sleep and finds many completions in each
+//! pass anyway, never for longer than a moment, never for more connections than are likely to have
+//! something to say, and no more as soon as the time runs out before they have said it.
 
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ const WINDOW: Duration = Duration::from_millis(4);
 /// remains so until it works for less than that.
 const FULL_LOAD: u32 = 82;
 const LESS_LOAD: u32 = 55;
+
+/// How many completions a pass must find by itself, on average.
+const CROWD: usize = 24;
 
 /// The longest wait for more.
 const PATIENCE: Duration = Duration::from_micros(100);
@@ -40,6 +44,9 @@ struct Window {
     processor: Duration,
     receives: usize,
     bytes: usize,
+    passes: usize,
+    /// Passes that were to find more than they did.
+    short: usize,
 }
 
 impl Batching {
@@ -56,6 +63,12 @@ impl Batching {
         self.window.bytes += bytes;
     }
 
+    /// Notes a pass that found so many completions where it waited for `want`.
+    pub(super) fn passed(&mut self, found: usize, want: u32) {
+        self.window.passes += usize::from(found > 0);
+        self.window.short += usize::from(found < want as usize);
+    }
+
     /// Measures the load, when it is time to; `processor` is the processor time of the thread.
     pub(super) fn look(&mut self, now: Duration, processor: impl FnOnce() -> Duration) {
         let wall = now.saturating_sub(self.window.start);
@@ -65,9 +78,13 @@ impl Batching {
         let processor = processor();
         let worked = processor.saturating_sub(self.window.processor);
         let percent = (100 * worked.as_nanos() / wall.as_nanos()) as u32;
-        self.is_full_load = percent > if self.is_full_load { LESS_LOAD } else { FULL_LOAD };
+        self.is_full_load = if self.is_full_load {
+            percent > LESS_LOAD && 2 * self.window.short < self.window.passes
+        } else {
+            percent > FULL_LOAD && self.window.receives > CROWD * self.window.passes
+        };
         self.mean_bytes = self.window.bytes / self.window.receives.max(1);
-        self.window = Window { start: now, processor, receives: 0, bytes: 0 };
+        self.window = Window { start: now, processor, ..Window::default() };
     }
 }
 
@@ -75,39 +92,56 @@ impl Batching {
 mod tests {
     use super::*;
 
-    /// Lets the worker work for a part of some windows, and receive messages of some length.
-    fn work(batching: &mut Batching, percent: u32, bytes: usize) {
+    /// Lets the worker work for a part of some windows, and find so many messages of a length in
+    /// each of ten passes.
+    fn work(batching: &mut Batching, percent: u32, found: usize, bytes: usize) {
         let Window { start, processor, .. } = batching.window;
         for window in 1..=3 {
-            (0..100).for_each(|_| batching.received(bytes));
+            for _ in 0..10 {
+                (0..found).for_each(|_| batching.received(bytes));
+                batching.passed(found, batching.more(1000).map_or(1, |(want, _)| want));
+            }
             let now = start + WINDOW * window;
             batching.look(now, || processor + WINDOW * window * percent / 100);
         }
     }
 
+    const ALL: Option<(u32, Duration)> = Some((128, PATIENCE));
+
     #[test]
     fn nothing_is_waited_for_as_long_as_there_is_time_to_sleep() {
         let mut batching = Batching::default();
         assert_eq!(batching.more(1000), None);
-        work(&mut batching, 75, 20);
+        work(&mut batching, 75, 200, 20);
         assert_eq!(batching.more(1000), None);
-        work(&mut batching, 90, 20);
-        assert_eq!(batching.more(1000), Some((128, PATIENCE)));
-        work(&mut batching, 75, 20);
-        assert_eq!(batching.more(1000), Some((128, PATIENCE)));
-        work(&mut batching, 50, 20);
+        work(&mut batching, 90, 200, 20);
+        assert_eq!(batching.more(1000), ALL);
+        work(&mut batching, 75, 200, 20);
+        assert_eq!(batching.more(1000), ALL);
+        work(&mut batching, 50, 200, 20);
         assert_eq!(batching.more(1000), None);
+    }
+
+    #[test]
+    fn nothing_is_waited_for_that_does_not_come() {
+        let mut batching = Batching::default();
+        work(&mut batching, 95, 10, 20);
+        assert_eq!(batching.more(1000), None, "few come at once");
+        work(&mut batching, 95, 200, 20);
+        assert_eq!(batching.more(1000), ALL);
+        work(&mut batching, 95, 20, 20);
+        assert_eq!(batching.more(1000), None, "the time runs out before they have come");
     }
 
     #[test]
     fn never_for_more_than_can_come_or_than_the_cache_holds() {
         let mut batching = Batching::default();
-        work(&mut batching, 95, 20);
+        work(&mut batching, 95, 200, 20);
         assert_eq!(batching.more(20), Some((10, PATIENCE)));
         assert_eq!(batching.more(3), None);
-        work(&mut batching, 95, 16 << 10);
+        work(&mut batching, 95, 200, 16 << 10);
         assert_eq!(batching.more(1000), Some((16, PATIENCE)));
-        work(&mut batching, 95, 1 << 20);
+        work(&mut batching, 95, 200, 1 << 20);
         assert_eq!(batching.more(1000), None);
     }
 }

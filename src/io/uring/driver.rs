@@ -155,7 +155,9 @@ impl Uring {
         };
         self.ring.enter(want, timeout)?;
         self.has_flushed = false;
+        let before = self.sockets.done.len();
         self.take_events()?;
+        self.batching.passed(self.sockets.done.len() - before, want);
         self.sockets.finish_closing(&self.ring);
         let now = self.start.elapsed();
         self.batching.look(now, sys::processor_time);
