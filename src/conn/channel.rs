@@ -301,7 +301,7 @@ impl Channel<'_> {
 
     /// Whether the connection has to look at something before the session goes on.
     pub(crate) fn is_disturbed(&self) -> bool {
-        self.link.rare.is_some() && (self.link.has_overflowed() || self.link.has_ended())
+        self.link.has_overflowed() || self.link.has_ended()
     }
 
     /// Notes whether completions wait with the session.

@@ -17,7 +17,7 @@ use std::{
 use mio::{Interest, unix::SourceFd};
 use rustix::{
     io::Errno,
-    net::{Shutdown, SocketAddrAny, SocketFlags},
+    net::{Shutdown, SocketFlags},
 };
 
 use super::{Completion, Driver, SendBatch, Token, Waker, sys, timer::Timer};
@@ -278,7 +278,7 @@ impl Epoll {
                 let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
                 match rustix::net::acceptfrom_with(&listener.socket, flags) {
                     Ok((stream, peer)) => {
-                        let peer = peer.and_then(socket_address);
+                        let peer = peer.and_then(sys::socket_address);
                         return Some(Completion::Accepted { listener: number, stream, peer });
                     }
                     Err(Errno::AGAIN) => listener.is_ready = false,
@@ -484,10 +484,6 @@ impl Driver for Epoll {
         // An eventfd that cannot be written to is full, and so will wake.
         Waker::new(move || drop(waker.wake()))
     }
-}
-
-fn socket_address(address: SocketAddrAny) -> Option<SocketAddr> {
-    SocketAddr::try_from(address).ok()
 }
 
 fn pack(token: Token) -> mio::Token {

@@ -8,13 +8,14 @@
 //! # The contract
 //!
 //! - One pass is: [`wait`](Driver::wait), [`unsent`](Driver::unsent) and then
-//!   [`next`](Driver::next) until they return `None`, [`flush`](Driver::flush). A pass is bounded in bytes and in accepted connections; what
-//!   is left over comes in the next one, whose `wait` then does not block.
-//! - Every other operation that was accepted completes exactly once, or many times where it says
-//!   so. Nothing completes within the call that starts it.
+//!   [`next`](Driver::next) until they return `None`, [`flush`](Driver::flush). A pass is bounded
+//!   in bytes and in accepted connections; what is left over comes in the next one, whose `wait`
+//!   then does not block.
 //! - One send per connection is in flight at a time. A send of a batch is taken for granted unless
 //!   [`unsent`](Driver::unsent) says otherwise, which is asked after the next wait and before
 //!   everything else: nearly all sends succeed at once, and need not be looked at again.
+//! - Every other operation that was accepted completes exactly once, or many times where it says
+//!   so. Nothing completes within the call that starts it.
 //! - What the kernel did not take at once is the driver's affair; it completes when everything was
 //!   taken or nothing more will be.
 //! - After [`close`](Driver::close) the only completion with that token is

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{RecvFlags, SendFlags},
+    net::{RecvFlags, SendFlags, SocketAddrAny},
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
@@ -99,6 +99,11 @@ pub(super) fn send(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
         Err(Errno::AGAIN) => Ok(0),
         other => other,
     }
+}
+
+/// The address, if it is one of the internet's.
+pub(super) fn socket_address(address: SocketAddrAny) -> Option<SocketAddr> {
+    SocketAddr::try_from(address).ok()
 }
 
 /// Raises the soft limit on open files to the hard limit, and returns it.

@@ -55,10 +55,6 @@ impl<S> Continuations<'_, S> {
         is_first
     }
 
-    pub(super) fn has_read(&self) -> bool {
-        self.read.is_some()
-    }
-
     /// Adds the completion of a send.
     #[inline]
     pub(super) fn sent(&mut self, result: Result<(), Error>, then: AfterSend<S>) {
@@ -207,6 +203,7 @@ fn replace_with<S>(place: &mut Completion<S>, change: impl FnOnce(Completion<S>)
 
 impl<S> fmt::Debug for Continuations<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Continuations").field("has_read", &self.has_read()).finish_non_exhaustive()
+        let has_read = self.read.is_some();
+        f.debug_struct("Continuations").field("has_read", &has_read).finish_non_exhaustive()
     }
 }

@@ -150,8 +150,8 @@ impl<'a, S> Socket<'a, S> {
         self.channel.set_read_timeout(timeout);
     }
 
-    /// The time between the server's last ping and its pong; `None` before the first pong and while a
-    /// ping is on its way.
+    /// The time between the server's last ping and its pong; `None` before the first pong and while
+    /// a ping is on its way.
     pub fn round_trip(&self) -> Option<Duration> {
         self.channel.round_trip()
     }

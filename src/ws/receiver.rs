@@ -168,8 +168,7 @@ impl Receiver {
         if common.opcode == OpCode::Binary {
             return Some(Ok(Event::Binary(payload)));
         }
-        let text = simdutf8::basic::from_utf8(payload);
-        Some(text.map(Event::Text).map_err(|_| ProtocolError::InvalidUtf8))
+        Some(text(payload).map(Event::Text))
     }
 
     /// The next event, or `None` when all input has been taken. `wanted` is what the reader asked
@@ -327,8 +326,7 @@ pub(super) fn event(
         OpCode::Pong => Event::Pong(payload),
         OpCode::Close => Event::Close(CloseFrame::parse(payload)?),
         OpCode::Text if is_final => {
-            let text = simdutf8::basic::from_utf8(payload);
-            let text = text.map_err(|_| ProtocolError::InvalidUtf8)?;
+            let text = text(payload)?;
             match wanted {
                 Some(ReadMode::Frame) => Event::Frame { opcode, is_final, payload },
                 _ => Event::Text(text),
@@ -337,6 +335,11 @@ pub(super) fn event(
         OpCode::Binary if wanted != Some(ReadMode::Frame) => Event::Binary(payload),
         _ => Event::Frame { opcode, is_final, payload },
     })
+}
+
+/// The payload of a text message, which is valid UTF-8 (section 8.1).
+fn text(payload: &[u8]) -> Result<&str, ProtocolError> {
+    simdutf8::basic::from_utf8(payload).map_err(|_| ProtocolError::InvalidUtf8)
 }
 
 impl TryFrom<OpCode> for Kind {
