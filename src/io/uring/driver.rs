@@ -25,6 +25,8 @@ use crate::io::{Completion, Driver, SendBatch, Token, Waker, sys};
 pub struct Uring {
     ring: Ring,
     start: Instant,
+    /// When the last wait ended.
+    woke: Duration,
     /// What wakes the driver, and is polled.
     wake: Arc<OwnedFd>,
     sockets: Sockets,
@@ -54,6 +56,7 @@ impl Uring {
         let mut driver = Self {
             ring: Ring::new()?,
             start: Instant::now(),
+            woke: Duration::ZERO,
             wake: Arc::new(rustix::event::eventfd(0, flags)?),
             sockets: Sockets::default(),
             batching: Batching::default(),
@@ -138,7 +141,7 @@ impl Uring {
         {
             return Some(Duration::ZERO);
         }
-        let look = self.sockets.next_look().map(|look| look.saturating_sub(self.now()));
+        let look = self.sockets.next_look().map(|look| look.saturating_sub(self.woke));
         [timeout, look].into_iter().flatten().min()
     }
 
@@ -159,9 +162,9 @@ impl Uring {
         self.take_events()?;
         self.batching.passed(self.sockets.done.len() - before, want);
         self.sockets.finish_closing(&self.ring);
-        let now = self.start.elapsed();
-        self.batching.look(now, sys::processor_time);
-        self.sockets.look_for_quiet(now, &mut self.ring)
+        self.woke = self.now();
+        self.batching.look(self.woke, sys::processor_time);
+        self.sockets.look_for_quiet(self.woke, &mut self.ring)
     }
 
     fn give_back(&mut self) {
@@ -311,7 +314,7 @@ impl Driver for Uring {
         Some(match result {
             Ok(stream) => {
                 let peer = rustix::net::getpeername(&stream).ok().flatten();
-                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                let peer = peer.and_then(sys::socket_address);
                 Completion::Accepted { listener, stream, peer }
             }
             Err(error) => Completion::AcceptFailed { listener, error },
