@@ -82,7 +82,7 @@ const LAYERS: [Layer; 6] = [
     Layer {
         name: "server",
         own: &["server", "conn", "io", "session", "config", "error", "Config", "Error"],
-        crates: &["std", "tracing", "httpdate"],
+        crates: &["std", "tracing"],
         never: &[],
     },
     Layer {

@@ -56,7 +56,7 @@ impl Active {
     ) -> Progress {
         let rules = Rules {
             role: Role::Server,
-            limits: channel.shared.config.frames,
+            limits: channel.desk.shared.config.frames,
             compression: channel.link.receives_compressed(),
         };
         let mut calls = 0;
@@ -133,7 +133,7 @@ fn take_event(
         Event::Ping(payload) => {
             // 5.5.2: a pong, unless a Close has been sent. The peer's pings cannot pile up, since
             // nothing is received while its output waits.
-            let _ = channel.link.sender.pong(channel.out, payload, None);
+            let _ = channel.link.sender.pong(channel.desk.out(), payload, None);
         }
         Event::Pong(payload) => take_pong(session, channel, payload),
         Event::Close(frame) => take_close(channel, frame),
@@ -148,7 +148,7 @@ fn take_event(
 }
 
 fn take_pong(session: &mut dyn AnySession, channel: &mut Channel<'_>, payload: &[u8]) {
-    if !channel.link.ping.answered(payload, channel.now) {
+    if !channel.link.ping.answered(payload, channel.desk.now) {
         session.pong(channel, payload);
     }
 }

@@ -2,15 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Handle, Shared, Tick, ping::Ping};
+use super::{Desk, Handle, Tick, ping::Ping};
 use crate::{
     Error,
     config::HIGH_WATER_BYTES,
     http::DeflateParams,
-    io::Token,
+    io::{SendBatch, Token},
     ws::{
-        CloseCode, CloseFrame, Context, Deflater, Deflation, Kind, Misuse, ProtocolError, ReadMode,
-        Sender,
+        CloseCode, CloseFrame, Context, Deflation, Kind, Misuse, ProtocolError, ReadMode, Sender,
     },
 };
 
@@ -90,9 +89,9 @@ impl Link {
         &mut self,
         kind: Kind,
         payload: &[u8],
-        out: &mut Vec<u8>,
-        deflater: &mut Deflater,
+        desk: &mut Desk,
     ) -> Result<(), Misuse> {
+        let Desk { batch: SendBatch { bytes: out, .. }, deflater, .. } = desk;
         match self.rare.as_mut().and_then(|rare| rare.deflation.as_mut()) {
             None => self.sender.message(out, kind, payload, None),
             Some(deflation) => {
@@ -189,38 +188,25 @@ impl Link {
 /// A [`Link`] together with where its output goes, lent to a session for one call.
 #[derive(Debug)]
 pub(crate) struct Channel<'a> {
-    pub(crate) token: Token,
     pub(super) link: &'a mut Link,
-    /// The worker's buffer; what this connection sends is appended.
-    pub(super) out: &'a mut Vec<u8>,
-    /// How much of `out` was there before this connection's output of this pass.
-    pub(super) out_start: usize,
-    /// Output of earlier passes that the kernel has not taken.
-    pub(super) queued_bytes: usize,
-    pub(super) deflater: &'a mut Deflater,
-    pub(super) shared: &'a Shared,
-    pub(super) now: Duration,
+    pub(super) desk: &'a mut Desk,
 }
 
 impl Channel<'_> {
     /// The same for a shorter time.
+    #[inline]
     pub(crate) fn reborrow(&mut self) -> Channel<'_> {
-        Channel {
-            token: self.token,
-            link: self.link,
-            out: self.out,
-            out_start: self.out_start,
-            queued_bytes: self.queued_bytes,
-            deflater: self.deflater,
-            shared: self.shared,
-            now: self.now,
-        }
+        Channel { link: self.link, desk: self.desk }
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.desk.token
     }
 
     /// Sends a whole message.
     pub(crate) fn send_message(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Error> {
         self.check_queue()?;
-        Ok(self.link.append_message(kind, payload, self.out, self.deflater)?)
+        Ok(self.link.append_message(kind, payload, self.desk)?)
     }
 
     /// Sends a fragment; with the last one, what was held back for it follows.
@@ -231,11 +217,11 @@ impl Channel<'_> {
         payload: &[u8],
     ) -> Result<(), Error> {
         self.check_queue()?;
-        self.link.sender.fragment(self.out, kind, is_final, payload, None)?;
+        self.link.sender.fragment(self.desk.out(), kind, is_final, payload, None)?;
         if is_final && let Some(rare) = &mut self.link.rare {
             rare.held_bytes = 0;
             for (kind, payload) in std::mem::take(&mut rare.held) {
-                self.link.append_message(kind, &payload, self.out, self.deflater)?;
+                self.link.append_message(kind, &payload, self.desk)?;
             }
         }
         Ok(())
@@ -252,25 +238,25 @@ impl Channel<'_> {
             rare.held.push((kind, payload));
         } else {
             // Neither closed nor within a message: there is nothing left to refuse.
-            let _ = self.link.append_message(kind, &payload, self.out, self.deflater);
+            let _ = self.link.append_message(kind, &payload, self.desk);
         }
     }
 
     /// Sends a ping.
     pub(crate) fn send_ping(&mut self, payload: &[u8]) -> Result<(), Error> {
         self.check_queue()?;
-        Ok(self.link.sender.ping(self.out, payload, None)?)
+        Ok(self.link.sender.ping(self.desk.out(), payload, None)?)
     }
 
     /// Sends a pong.
     pub(crate) fn send_pong(&mut self, payload: &[u8]) -> Result<(), Error> {
         self.check_queue()?;
-        Ok(self.link.sender.pong(self.out, payload, None)?)
+        Ok(self.link.sender.pong(self.desk.out(), payload, None)?)
     }
 
     /// Starts the closing handshake.
     pub(crate) fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Result<(), Misuse> {
-        self.link.sender.close(self.out, frame, None)?;
+        self.link.sender.close(self.desk.out(), frame, None)?;
         self.link.begin_close(self.tick());
         Ok(())
     }
@@ -291,7 +277,7 @@ impl Channel<'_> {
 
     /// How much output the peer has not taken.
     pub(crate) fn pending_bytes(&self) -> usize {
-        self.queued_bytes + self.out.len() - self.out_start + self.link.held_bytes()
+        self.desk.queued_bytes + self.desk.out_bytes() + self.link.held_bytes()
     }
 
     /// Whether the completions of sends are due.
@@ -321,9 +307,8 @@ impl Channel<'_> {
     /// Notes that a read has been asked for.
     pub(crate) fn read_begins(&mut self, mode: ReadMode) {
         self.link.wanted = Some(mode);
-        let now = self.now;
         if let Some(rare) = &mut self.link.rare {
-            rare.read_begun = Some(Tick::at(now));
+            rare.read_begun = Some(self.desk.tick());
         }
     }
 
@@ -337,11 +322,11 @@ impl Channel<'_> {
     }
 
     pub(crate) fn handle(&self) -> Handle {
-        Handle::new(self.token, Arc::clone(&self.shared.inbox))
+        Handle::new(self.desk.token, Arc::clone(&self.desk.shared.inbox))
     }
 
     pub(super) fn tick(&self) -> Tick {
-        Tick::at(self.now)
+        self.desk.tick()
     }
 
     /// Refuses to send more to a peer that has taken too little.
@@ -349,7 +334,7 @@ impl Channel<'_> {
         if self.link.is_broken() {
             return Err(Error::Closed);
         }
-        if self.pending_bytes() > self.shared.config.send_queue_bytes {
+        if self.pending_bytes() > self.desk.shared.config.send_queue_bytes {
             self.link.rare_mut().has_overflowed = true;
             return Err(Error::SendQueueFull);
         }

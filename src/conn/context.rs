@@ -6,8 +6,8 @@ use super::{AnySession, Inbox, Tick};
 use crate::{
     Config,
     config::Compression,
-    http::{DeflateParams, Request, Response},
-    io::Token,
+    http::{Date, DeflateParams, Request, Response},
+    io::{SendBatch, Token},
     ws::{Deflater, Inflater},
 };
 
@@ -44,43 +44,81 @@ pub(crate) enum Answer {
     Upgraded(Box<dyn AnySession>, Option<DeflateParams>),
 }
 
-/// What compresses the messages of all of a worker's connections.
+/// What a worker lends to the connection that it handles.
 #[derive(Debug)]
-pub(crate) struct Codec {
+pub(crate) struct Context {
+    pub(crate) desk: Desk,
     pub(super) inflater: Inflater,
-    pub(super) deflater: Deflater,
 }
 
-impl Codec {
-    /// The codec of a worker. What inflating takes apart from the message is taken now, so that no
-    /// peer makes the process grow by more than its message.
-    pub(crate) fn new(config: &Config) -> Self {
+/// The part of it that a session's calls reach.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    /// The connection's.
+    pub(crate) token: Token,
+    /// The time of this pass.
+    pub(crate) now: Duration,
+    /// The date for HTTP.
+    pub(crate) date: Date,
+    /// Output is appended to its bytes.
+    pub(crate) batch: SendBatch,
+    /// Where the connection's output begins.
+    pub(crate) out_start: usize,
+    /// Output of earlier passes that the kernel has not taken.
+    pub(super) queued_bytes: usize,
+    pub(super) deflater: Deflater,
+    pub(crate) shared: Shared,
+}
+
+impl Context {
+    /// The context of a worker. What inflating takes apart from the message is taken now, so that
+    /// no peer makes the process grow by more than its message.
+    pub(crate) fn new(shared: Shared) -> Self {
+        let config = &shared.config;
         let compression = config.compression.clone().unwrap_or_default();
         let mut inflater = Inflater::new();
         if config.compression.is_some() {
             inflater.warm_up();
         }
-        Self { inflater, deflater: Deflater::new(compression.level, compression.threshold_bytes) }
+        let desk = Desk {
+            token: Token { index: 0, generation: 0 },
+            now: Duration::ZERO,
+            date: Date::default(),
+            batch: SendBatch::default(),
+            out_start: 0,
+            queued_bytes: 0,
+            deflater: Deflater::new(compression.level, compression.threshold_bytes),
+            shared,
+        };
+        Self { desk, inflater }
+    }
+
+    /// Begins with a connection: what is appended from now on is its output.
+    #[inline]
+    pub(crate) fn turn_to(&mut self, token: Token) {
+        self.desk.token = token;
+        self.desk.out_start = self.desk.batch.bytes.len();
+    }
+
+    pub(super) fn tick(&self) -> Tick {
+        self.desk.tick()
     }
 }
 
-/// What a connection needs while it handles something.
-pub(crate) struct Context<'w> {
-    /// The connection's.
-    pub(crate) token: Token,
-    pub(crate) now: Duration,
-    /// The current date for HTTP.
-    pub(crate) date: &'w str,
-    /// Output is appended here.
-    pub(crate) out: &'w mut Vec<u8>,
-    /// Where the connection's output of this pass begins.
-    pub(crate) out_start: usize,
-    pub(crate) codec: &'w mut Codec,
-    pub(crate) shared: &'w Shared,
-}
-
-impl Context<'_> {
+impl Desk {
     pub(super) fn tick(&self) -> Tick {
         Tick::at(self.now)
+    }
+
+    /// Where output is appended.
+    #[inline]
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.batch.bytes
+    }
+
+    /// How much output the connection has made since it was turned to.
+    #[inline]
+    pub(super) fn out_bytes(&self) -> usize {
+        self.batch.bytes.len() - self.out_start
     }
 }

@@ -23,7 +23,7 @@ pub use inbox::{Handle, HandleError};
 pub use session::{Frame, Received};
 
 pub(crate) use channel::Channel;
-pub(crate) use context::{Answer, Application, Codec, Context, Shared};
+pub(crate) use context::{Answer, Application, Context, Desk, Shared};
 pub(crate) use inbox::{Command, Inbox};
 pub(crate) use session::AnySession;
 pub(crate) use slab::Connections;
@@ -39,7 +39,7 @@ use crate::{
     config::{HIGH_WATER_BYTES, READ_AHEAD_BYTES},
     http::DeflateParams,
     io::SendQueue,
-    ws::{CloseCode, CloseFrame, Inflater, Input},
+    ws::{CloseCode, CloseFrame, Input},
 };
 
 /// What is to be done to the socket.
@@ -124,7 +124,7 @@ impl Connection {
     }
 
     /// Takes bytes that have arrived.
-    pub(crate) fn received(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) {
+    pub(crate) fn received(&mut self, bytes: &mut [u8], cx: &mut Context) {
         if let State::Active(active) = &mut self.state {
             self.last_progress = cx.tick();
             active.link.awaits_pong = false;
@@ -133,7 +133,7 @@ impl Connection {
     }
 
     /// Nothing more will arrive.
-    pub(crate) fn receive_ended(&mut self, result: std::io::Result<()>, cx: &mut Context<'_>) {
+    pub(crate) fn receive_ended(&mut self, result: std::io::Result<()>, cx: &mut Context) {
         if self.output.owner != Incoming::Broken {
             self.output.owner = Incoming::Ended;
         }
@@ -152,7 +152,7 @@ impl Connection {
     }
 
     /// The kernel took what was sent, or will not.
-    pub(crate) fn sent(&mut self, result: std::io::Result<()>, cx: &mut Context<'_>) {
+    pub(crate) fn sent(&mut self, result: std::io::Result<()>, cx: &mut Context) {
         match result {
             Ok(()) => {
                 if matches!(self.state, State::Accepting(_)) {
@@ -177,9 +177,9 @@ impl Connection {
     }
 
     /// Does what another thread asked for.
-    pub(crate) fn command(&mut self, command: Command, cx: &mut Context<'_>) {
+    pub(crate) fn command(&mut self, command: Command, cx: &mut Context) {
         let State::Active(active) = &mut self.state else { return };
-        let mut channel = channel(&mut active.link, &self.output, cx);
+        let mut channel = channel(&mut active.link, &self.output, &mut cx.desk);
         match command {
             Command::Send { kind, payload, .. } => channel.send_from_handle(kind, payload),
             Command::Close { code, reason, .. } => {
@@ -194,13 +194,13 @@ impl Connection {
     }
 
     /// Begins to end the connection because the server stops.
-    pub(crate) fn stop(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn stop(&mut self, cx: &mut Context) {
         match &mut self.state {
             State::Accepting(opening) if !opening.awaits_sent() => self.terminate(cx.tick()),
             State::Accepting(opening) => opening.end_after_response(),
             State::Active(active) => {
                 let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
-                let mut channel = channel(&mut active.link, &self.output, cx);
+                let mut channel = channel(&mut active.link, &self.output, &mut cx.desk);
                 // Refused if the connection is closing already.
                 let _ = channel.close(Some(frame));
             }
@@ -209,14 +209,14 @@ impl Connection {
     }
 
     /// Ends the connection at once.
-    pub(crate) fn abort(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn abort(&mut self, cx: &mut Context) {
         self.break_off(Error::Closed, cx.tick());
         self.advance(&mut Input::new(&mut []), cx);
     }
 
     /// Does what is due, if it is.
-    pub(crate) fn check_deadlines(&mut self, cx: &mut Context<'_>) {
-        if !self.deadline(cx.shared).has_come(cx.tick()) {
+    pub(crate) fn check_deadlines(&mut self, cx: &mut Context) {
+        if !self.deadline(&cx.desk.shared).has_come(cx.tick()) {
             return;
         }
         match &self.state {
@@ -306,15 +306,15 @@ impl Connection {
     }
 
     /// Runs the connection as far as it gets. A panic in user code ends it, and nothing else.
-    fn advance(&mut self, input: &mut Input<'_>, cx: &mut Context<'_>) {
+    fn advance(&mut self, input: &mut Input<'_>, cx: &mut Context) {
         if catch_unwind(AssertUnwindSafe(|| self.run(input, cx))).is_err() {
             self.panicked(cx);
         }
     }
 
-    fn run(&mut self, input: &mut Input<'_>, cx: &mut Context<'_>) {
+    fn run(&mut self, input: &mut Input<'_>, cx: &mut Context) {
         if let State::Accepting(opening) = &mut self.state {
-            match opening.run(input, self.output.pending_bytes(), cx) {
+            match opening.run(input, self.output.pending_bytes(), &mut cx.desk) {
                 Opened::Waiting => {}
                 Opened::Finished => self.terminate(cx.tick()),
                 Opened::Broken => {
@@ -334,21 +334,22 @@ impl Connection {
         &mut self,
         session: Box<dyn AnySession>,
         deflate: Option<DeflateParams>,
-        cx: &mut Context<'_>,
+        cx: &mut Context,
     ) {
         self.last_progress = cx.tick();
         self.state = State::Active(Active::new(session, deflate));
         if let State::Active(Active { session, link, .. }) = &mut self.state {
-            session.start(&mut channel(link, &self.output, cx));
+            session.start(&mut channel(link, &self.output, &mut cx.desk));
         }
     }
 
-    fn run_active(&mut self, input: &mut Input<'_>, cx: &mut Context<'_>) {
+    fn run_active(&mut self, input: &mut Input<'_>, cx: &mut Context) {
         if let State::Active(Active { session, receiver, link }) = &mut self.state {
-            let (mut channel, inflater) = channel_and_inflater(link, &self.output, cx);
+            let Context { desk, inflater } = cx;
+            let mut channel = channel(link, &self.output, desk);
             let progress = Active::run(&mut **session, receiver, &mut channel, input, inflater);
-            cx.codec.inflater.trim();
-            cx.codec.deflater.trim();
+            cx.inflater.trim();
+            cx.desk.deflater.trim();
             if progress == Progress::Finished {
                 self.terminate(cx.tick());
             }
@@ -377,13 +378,13 @@ impl Connection {
     }
 
     /// User code has panicked: what it left is not called again.
-    fn panicked(&mut self, cx: &mut Context<'_>) {
+    fn panicked(&mut self, cx: &mut Context) {
         tracing::error!("a session or handler panicked; its connection is closed");
         match &mut self.state {
-            State::Accepting(opening) => opening.panicked(cx),
+            State::Accepting(opening) => opening.panicked(&mut cx.desk),
             State::Active(active) => {
                 let frame = CloseFrame { code: CloseCode::INTERNAL_ERROR, reason: "" };
-                let mut channel = channel(&mut active.link, &self.output, cx);
+                let mut channel = channel(&mut active.link, &self.output, &mut cx.desk);
                 // Refused if a Close has been sent already.
                 let _ = channel.close(Some(frame));
             }
@@ -397,23 +398,23 @@ impl Connection {
     }
 
     /// Pings, misses a pong, or ends a read that has waited for too long.
-    fn check_active(&mut self, cx: &mut Context<'_>) {
+    fn check_active(&mut self, cx: &mut Context) {
         let now = cx.tick();
         let State::Active(active) = &mut self.state else { return };
         if active.link.read_deadline().is_some_and(|deadline| deadline.has_come(now)) {
             active.link.time_out();
         }
         let State::Active(active) = &self.state else { return };
-        if !self.ping_deadline(active, &cx.shared.config).has_come(now) {
+        if !self.ping_deadline(active, &cx.desk.shared.config).has_come(now) {
             return;
         }
         if active.link.awaits_pong {
             self.break_off(Error::PongTimeout, cx.tick());
         } else if let State::Active(active) = &mut self.state {
             active.link.awaits_pong = true;
-            let payload = active.link.ping.start(cx.now);
+            let payload = active.link.ping.start(cx.desk.now);
             // Refused only while closing, which has a deadline of its own.
-            let _ = active.link.sender.ping(cx.out, &payload, None);
+            let _ = active.link.sender.ping(cx.desk.out(), &payload, None);
         }
     }
 
@@ -429,29 +430,12 @@ impl Connection {
 }
 
 /// Lends the link to a session.
+#[inline]
 fn channel<'a>(
     link: &'a mut channel::Link,
     output: &SendQueue<Incoming>,
-    cx: &'a mut Context<'_>,
+    desk: &'a mut Desk,
 ) -> Channel<'a> {
-    channel_and_inflater(link, output, cx).0
-}
-
-/// The same, with what the session's messages are inflated with.
-fn channel_and_inflater<'a>(
-    link: &'a mut channel::Link,
-    output: &SendQueue<Incoming>,
-    cx: &'a mut Context<'_>,
-) -> (Channel<'a>, &'a mut Inflater) {
-    let channel = Channel {
-        token: cx.token,
-        link,
-        out: cx.out,
-        out_start: cx.out_start,
-        queued_bytes: output.pending_bytes(),
-        deflater: &mut cx.codec.deflater,
-        shared: cx.shared,
-        now: cx.now,
-    };
-    (channel, &mut cx.codec.inflater)
+    desk.queued_bytes = output.pending_bytes();
+    Channel { link, desk }
 }

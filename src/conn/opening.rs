@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ::http::{Method, StatusCode, Version};
 
-use super::{Answer, AnySession, Context};
+use super::{Answer, AnySession, Desk};
 use crate::{
     config::HIGH_WATER_BYTES,
     http::{
@@ -102,12 +102,12 @@ impl Opening {
         &mut self,
         input: &mut Input<'_>,
         queued_bytes: usize,
-        cx: &mut Context<'_>,
+        desk: &mut Desk,
     ) -> Opened {
         self.is_held = false;
         loop {
-            let pending = queued_bytes + cx.out.len() - cx.out_start;
-            if self.continue_body(pending, cx.out).is_err() {
+            let pending = queued_bytes + desk.out_bytes();
+            if self.continue_body(pending, desk.out()).is_err() {
                 return Opened::Broken;
             }
             if self.is_last && self.body.is_none() {
@@ -119,13 +119,13 @@ impl Opening {
                 self.is_held = true;
                 return Opened::Waiting;
             }
-            let handled = match self.next_request(input, cx) {
+            let handled = match self.next_request(input, desk) {
                 Ok(None) => return Opened::Waiting,
                 Ok(Some(handled)) => handled,
                 Err(error) => Handled::Response(Response::rejected(error), self.at_last()),
             };
             match handled {
-                Handled::Response(response, after) => self.respond(response, &after, cx),
+                Handled::Response(response, after) => self.respond(response, &after, desk),
                 Handled::Upgraded(session, deflate) => {
                     return Opened::Upgraded(session, deflate, self.kept.rest().to_vec());
                 }
@@ -134,10 +134,10 @@ impl Opening {
     }
 
     /// The application has panicked instead of answering.
-    pub(super) fn panicked(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn panicked(&mut self, desk: &mut Desk) {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         let response = Response::text(status, "The server met an unexpected condition.\n");
-        self.respond(response, &self.at_last(), cx);
+        self.respond(response, &self.at_last(), desk);
     }
 
     /// The answer to a request of which nothing is known but whether it is HEAD.
@@ -149,13 +149,13 @@ impl Opening {
     fn next_request(
         &mut self,
         input: &mut Input<'_>,
-        cx: &mut Context<'_>,
+        desk: &mut Desk,
     ) -> Result<Option<Handled>, RequestError> {
         let is_kept = !self.kept.rest().is_empty();
         if is_kept {
             self.keep(input);
         }
-        let limits = &cx.shared.config.head;
+        let limits = &desk.shared.config.head;
         let bytes = if is_kept { self.kept.rest() } else { input.rest() };
         self.is_head = is_head_request(bytes);
         let Some(head) = self.scanner.scan(bytes, limits)? else {
@@ -166,7 +166,7 @@ impl Opening {
         let head_bytes = head.len();
         let mut slots = HeaderSlots::new();
         let request = Request::parse(head, limits, &mut slots)?;
-        let handled = handle(request, self.peer, cx);
+        let handled = handle(request, self.peer, desk);
         if is_kept {
             self.kept.take(head_bytes);
         } else {
@@ -176,15 +176,18 @@ impl Opening {
     }
 
     /// Sends a response, or as much of it as may wait.
-    fn respond(&mut self, response: Response, after: &After, cx: &mut Context<'_>) {
-        let options =
-            HeadOptions { keep_alive: after.keep_alive, http10: after.http10, date: cx.date };
-        response.write_head(cx.out, options);
+    fn respond(&mut self, response: Response, after: &After, desk: &mut Desk) {
+        let options = HeadOptions {
+            keep_alive: after.keep_alive,
+            http10: after.http10,
+            date: desk.date.text(),
+        };
+        response.write_head(&mut desk.batch.bytes, options);
         self.is_last |= !after.keep_alive;
         match response.into_body() {
             _ if !after.with_body => {}
             Body::Empty => {}
-            Body::Bytes(bytes) => cx.out.extend_from_slice(&bytes),
+            Body::Bytes(bytes) => desk.out().extend_from_slice(&bytes),
             Body::Stream { length, source } => {
                 self.body = Some(Streaming { remaining: length, source });
             }
@@ -242,7 +245,7 @@ impl Kept {
 }
 
 /// Asks the application for its answer.
-fn handle(request: Request<'_>, peer: Option<SocketAddr>, cx: &mut Context<'_>) -> Handled {
+fn handle(request: Request<'_>, peer: Option<SocketAddr>, desk: &mut Desk) -> Handled {
     let after = After {
         with_body: *request.method() != Method::HEAD,
         // A body is not read, and what follows a refused upgrade may be frames: neither must be
@@ -250,8 +253,9 @@ fn handle(request: Request<'_>, peer: Option<SocketAddr>, cx: &mut Context<'_>) 
         keep_alive: request.keep_alive() && !request.framing().has_body() && !request.is_upgrade(),
         http10: request.version() < Version::HTTP_11,
     };
-    let compression = cx.shared.config.compression.as_ref();
-    match cx.shared.application.answer(request, peer, compression, cx.out) {
+    let Desk { shared, batch, .. } = desk;
+    let compression = shared.config.compression.as_ref();
+    match shared.application.answer(request, peer, compression, &mut batch.bytes) {
         Answer::Respond(response) => Handled::Response(response, after),
         Answer::Upgraded(session, deflate) => Handled::Upgraded(session, deflate),
     }

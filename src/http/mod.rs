@@ -7,6 +7,7 @@
 
 mod client;
 mod coding;
+mod date;
 mod deflate;
 mod error;
 mod extensions;
@@ -26,6 +27,7 @@ mod upgrade;
 
 pub use client::{ClientHandshake, ClientRequest, Established, HandshakeError};
 pub use coding::{AcceptEncoding, ContentCoding};
+pub(crate) use date::Date;
 pub use deflate::{DeflateParams, DeflatePolicy};
 pub use error::{InvalidHeader, RequestError};
 pub use extensions::{Extension, Extensions};

@@ -1,25 +1,20 @@
 //! One worker: one thread, one driver, one loop.
 
 use std::{
-    fmt::Write,
     io,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
-
-use httpdate::HttpDate;
 
 use super::{balance::Seat, deadlines::Deadlines};
 use crate::{
     Config,
-    conn::{
-        Application, Codec, Command, Connection, Connections, Context, Inbox, Shared, Step, Tick,
-    },
-    io::{Completion, Driver, SendBatch, Token},
+    conn::{Application, Command, Connection, Connections, Context, Inbox, Shared, Step, Tick},
+    io::{Completion, Driver, Token},
     session::Routes,
 };
 
@@ -31,15 +26,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Worker<D: Driver> {
     driver: D,
-    shared: Shared,
+    cx: Context,
     connections: Connections,
     /// How many connections all workers have.
     open: Arc<AtomicUsize>,
     /// What it deals connections by, if there are others.
     seat: Option<Seat<D::Stream>>,
     deadlines: Deadlines,
-    batch: SendBatch,
-    codec: Codec,
     /// Connections for which something follows when the batch is taken.
     awaiting: Vec<Token>,
     /// The same of the batch that was flushed.
@@ -52,22 +45,6 @@ pub struct Worker<D: Driver> {
     accept_fails: bool,
     /// When the last connection is to have ended.
     stopping: Option<Tick>,
-    date: Date,
-}
-
-/// Lends what a connection needs to handle something.
-macro_rules! context {
-    ($worker:ident, $token:expr, $now:expr) => {
-        &mut Context {
-            token: $token,
-            now: $now,
-            date: &$worker.date.text,
-            out_start: $worker.batch.bytes.len(),
-            out: &mut $worker.batch.bytes,
-            codec: &mut $worker.codec,
-            shared: &$worker.shared,
-        }
-    };
 }
 
 impl<D: Driver> Worker<D> {
@@ -104,13 +81,11 @@ impl<D: Driver> Worker<D> {
         let now = Tick::at(driver.now());
         Ok(Self {
             driver,
-            codec: Codec::new(&config),
-            shared: Shared { config, application, inbox },
+            cx: Context::new(Shared { config, application, inbox }),
             connections: Connections::default(),
             open,
             seat,
             deadlines: Deadlines::new(now),
-            batch: SendBatch::default(),
             awaiting: Vec::new(),
             flushed: Vec::new(),
             due: Vec::new(),
@@ -118,7 +93,6 @@ impl<D: Driver> Worker<D> {
             accept_again: None,
             accept_fails: false,
             stopping: None,
-            date: Date::default(),
         })
     }
 
@@ -140,11 +114,11 @@ impl<D: Driver> Worker<D> {
     /// The driver's, when it is of no more use.
     pub fn pass(&mut self) -> io::Result<bool> {
         self.driver.wait(self.timeout())?;
-        let now = self.driver.now();
-        self.date.set(SystemTime::now());
-        self.take_results(now);
-        self.take_completions(now);
-        self.sweep(now);
+        self.cx.desk.now = self.driver.now();
+        self.cx.desk.date.set(SystemTime::now());
+        self.take_results();
+        self.take_completions();
+        self.sweep();
         self.flush();
         Ok(self.stopping.is_none() || self.connections.len() > 0)
     }
@@ -155,15 +129,15 @@ impl<D: Driver> Worker<D> {
         if self.stopping.is_some() {
             return;
         }
-        let now = self.driver.now();
-        self.stopping = Some(Tick::at(now).after(self.shared.config.shutdown_grace));
+        self.cx.desk.now = self.driver.now();
+        self.stopping = Some(self.tick().after(self.config().shutdown_grace));
         self.driver.close_listeners();
         let queued = self.seat.as_ref().map_or(0, Seat::close);
         self.open.fetch_sub(queued, Ordering::Relaxed);
         self.listeners = 0;
         self.accept_again = None;
         for token in self.connections.tokens() {
-            self.with(token, now, Connection::stop);
+            self.with(token, Connection::stop);
         }
     }
 
@@ -179,7 +153,7 @@ impl<D: Driver> Worker<D> {
 
     fn timeout(&self) -> Option<Duration> {
         let has_ended = self.stopping.is_some() && self.connections.len() == 0;
-        if has_ended || !self.batch.is_empty() || !self.flushed.is_empty() {
+        if has_ended || !self.cx.desk.batch.is_empty() || !self.flushed.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = Tick::at(self.driver.now());
@@ -190,21 +164,21 @@ impl<D: Driver> Worker<D> {
     }
 
     /// Learns what became of the last batch.
-    fn take_results(&mut self, now: Duration) {
+    fn take_results(&mut self) {
         while let Some((token, result)) = self.driver.unsent() {
             match result {
                 Ok(left) => {
                     if let Some(connection) = self.connections.get(token) {
-                        connection.output().blocked(token, left, &mut self.batch);
+                        connection.output().blocked(token, left, &mut self.cx.desk.batch);
                     }
                 }
-                Err(error) => self.sent(token, Err(error), now),
+                Err(error) => self.sent(token, Err(error)),
             }
         }
         let mut flushed = std::mem::take(&mut self.flushed);
         for token in flushed.drain(..) {
             if self.connections.get(token).is_some_and(|c| !c.output().is_blocked()) {
-                self.sent(token, Ok(()), now);
+                self.sent(token, Ok(()));
             }
         }
         self.flushed = flushed;
@@ -212,30 +186,30 @@ impl<D: Driver> Worker<D> {
 
     /// Sends what the pass has produced, each connection's output with one send.
     fn flush(&mut self) {
-        self.driver.flush(&mut self.batch, |_| {});
+        self.driver.flush(&mut self.cx.desk.batch, |_| {});
         std::mem::swap(&mut self.awaiting, &mut self.flushed);
     }
 
-    fn take_completions(&mut self, now: Duration) {
+    fn take_completions(&mut self) {
         while let Some(completion) = self.driver.next() {
-            let start = self.batch.bytes.len();
             match completion {
                 Completion::Received { token, bytes } => {
                     if let Some(connection) = self.connections.get(token) {
-                        connection.received(bytes, context!(self, token, now));
-                        self.settle(token, start, now);
+                        self.cx.turn_to(token);
+                        connection.received(bytes, &mut self.cx);
+                        self.settle(token);
                     }
                 }
                 Completion::ReceiveEnded { token, result } => {
-                    self.with(token, now, |connection, cx| connection.receive_ended(result, cx));
+                    self.with(token, |connection, cx| connection.receive_ended(result, cx));
                 }
-                Completion::Sent { token, result } => self.sent(token, result, now),
-                Completion::Accepted { stream, peer, .. } => self.accepted(stream, peer, now),
-                Completion::AcceptFailed { error, .. } => self.accept_failed(&error, now),
-                Completion::Closed { token } => self.closed(token, now),
+                Completion::Sent { token, result } => self.sent(token, result),
+                Completion::Accepted { stream, peer, .. } => self.accepted(stream, peer),
+                Completion::AcceptFailed { error, .. } => self.accept_failed(&error),
+                Completion::Closed { token } => self.closed(token),
                 Completion::Woken => {
-                    self.take_handed(now);
-                    self.take_commands(now);
+                    self.take_handed();
+                    self.take_commands();
                 }
                 // A server opens no connections.
                 Completion::Connected { .. } => {}
@@ -244,15 +218,15 @@ impl<D: Driver> Worker<D> {
     }
 
     /// Looks at the connections whose deadline has come, and at the worker's own.
-    fn sweep(&mut self, now: Duration) {
-        let tick = Tick::at(now);
+    fn sweep(&mut self) {
+        let tick = self.tick();
         if self.accept_again.is_some_and(|again| again.has_come(tick)) {
-            self.accept_again(tick);
+            self.accept_again();
         }
         if self.stopping.is_some_and(|deadline| deadline.has_come(tick)) {
             self.stopping = Some(tick.far());
             for token in self.connections.tokens() {
-                self.with(token, now, Connection::abort);
+                self.with(token, Connection::abort);
             }
         }
         if !self.deadlines.next_sweep().has_come(tick) {
@@ -263,40 +237,40 @@ impl<D: Driver> Worker<D> {
         for index in due.drain(..) {
             self.deadlines.set(index, tick.far());
             if let Some(token) = self.connections.at(index) {
-                self.with(token, now, Connection::check_deadlines);
+                self.with(token, Connection::check_deadlines);
             }
         }
         self.due = due;
     }
 
-    fn accepted(&mut self, stream: D::Stream, peer: Option<SocketAddr>, now: Duration) {
+    fn accepted(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
         if self.stopping.is_some() {
             return;
         }
         self.accept_fails = false;
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
         if open >= self.connections_max() {
-            self.pause_accept(Tick::at(now));
+            self.pause_accept();
         }
         let kept = match &self.seat {
             Some(seat) => seat.deal((stream, peer)),
             None => Some((stream, peer)),
         };
         if let Some((stream, peer)) = kept {
-            self.attach(stream, peer, now);
+            self.attach(stream, peer);
         }
     }
 
     /// Takes what other workers have accepted and this one is to have.
-    fn take_handed(&mut self, now: Duration) {
+    fn take_handed(&mut self) {
         for (stream, peer) in self.seat.as_ref().map(Seat::take).unwrap_or_default() {
-            self.attach(stream, peer, now);
+            self.attach(stream, peer);
         }
     }
 
     /// Begins with a connection, which counts already.
-    fn attach(&mut self, stream: D::Stream, peer: Option<SocketAddr>, now: Duration) {
-        let tick = Tick::at(now);
+    fn attach(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
+        let tick = self.tick();
         let token = self.connections.insert(|generation| Connection::new(generation, peer, tick));
         if let Err(error) = self.driver.attach(token, stream) {
             tracing::warn!(%error, "a connection cannot be watched and is closed");
@@ -304,8 +278,17 @@ impl<D: Driver> Worker<D> {
             self.uncount();
             return;
         }
-        let start = self.batch.bytes.len();
-        self.settle(token, start, now);
+        self.cx.turn_to(token);
+        self.settle(token);
+    }
+
+    /// The time of this pass.
+    fn tick(&self) -> Tick {
+        Tick::at(self.cx.desk.now)
+    }
+
+    fn config(&self) -> &Config {
+        &self.cx.desk.shared.config
     }
 
     fn uncount(&self) {
@@ -317,28 +300,28 @@ impl<D: Driver> Worker<D> {
 
     /// None at all would be a server that accepts one and then waits for ever.
     fn connections_max(&self) -> usize {
-        self.shared.config.connections.max(1)
+        self.config().connections.max(1)
     }
 
     /// Without descriptors or memory accepting pauses; it goes on when a connection has ended, or
     /// after a moment. Those that exist are not concerned.
-    fn accept_failed(&mut self, error: &io::Error, now: Duration) {
+    fn accept_failed(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.accept_fails, true) {
             tracing::warn!(%error, "cannot accept: connections wait until this is over");
         }
-        self.pause_accept(Tick::at(now));
+        self.pause_accept();
     }
 
-    fn pause_accept(&mut self, now: Tick) {
+    fn pause_accept(&mut self) {
         for listener in 0..self.listeners {
             self.driver.pause_accept(listener);
         }
-        self.accept_again = Some(now.after(ACCEPT_PAUSE));
+        self.accept_again = Some(self.tick().after(ACCEPT_PAUSE));
     }
 
-    fn accept_again(&mut self, now: Tick) {
+    fn accept_again(&mut self) {
         if self.open.load(Ordering::Relaxed) >= self.connections_max() {
-            self.accept_again = Some(now.after(ACCEPT_PAUSE));
+            self.accept_again = Some(self.tick().after(ACCEPT_PAUSE));
             return;
         }
         self.accept_again = None;
@@ -347,61 +330,57 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    fn sent(&mut self, token: Token, result: io::Result<()>, now: Duration) {
-        let start = self.batch.bytes.len();
+    fn sent(&mut self, token: Token, result: io::Result<()>) {
         let Some(connection) = self.connections.get(token) else { return };
         let next = connection.output().sent();
         if let Some(bytes) = next.filter(|_| result.is_ok()) {
             self.driver.send(token, bytes);
         }
-        connection.sent(result, context!(self, token, now));
-        self.settle(token, start, now);
+        self.cx.turn_to(token);
+        connection.sent(result, &mut self.cx);
+        self.settle(token);
     }
 
-    fn closed(&mut self, token: Token, now: Duration) {
-        let tick = Tick::at(now);
+    fn closed(&mut self, token: Token) {
         self.connections.remove(token);
-        self.deadlines.set(token.index, tick.far());
+        self.deadlines.set(token.index, self.tick().far());
         self.uncount();
         if self.accept_again.is_some() {
-            self.accept_again(tick);
+            self.accept_again();
         }
     }
 
-    fn take_commands(&mut self, now: Duration) {
-        for command in self.shared.inbox.take() {
+    fn take_commands(&mut self) {
+        for command in self.cx.desk.shared.inbox.take() {
             match command {
                 Command::Stop => self.stop(),
                 Command::Send { token, .. } | Command::Close { token, .. } => {
-                    self.with(token, now, |connection, cx| connection.command(command, cx));
+                    self.with(token, |connection, cx| connection.command(command, cx));
                 }
             }
         }
     }
 
     /// Does something to a connection, and what follows from it.
-    fn with(
-        &mut self,
-        token: Token,
-        now: Duration,
-        action: impl FnOnce(&mut Connection, &mut Context<'_>),
-    ) {
-        let start = self.batch.bytes.len();
+    fn with(&mut self, token: Token, action: impl FnOnce(&mut Connection, &mut Context)) {
         if let Some(connection) = self.connections.get(token) {
-            action(connection, context!(self, token, now));
-            self.settle(token, start, now);
+            self.cx.turn_to(token);
+            action(connection, &mut self.cx);
+            self.settle(token);
         }
     }
 
-    /// Gives the driver what the connection wants now; `start` is where its output begins.
-    fn settle(&mut self, token: Token, start: usize, now: Duration) {
+    /// Gives the driver what the connection that was turned to wants now.
+    fn settle(&mut self, token: Token) {
+        let tick = self.tick();
         let Some(connection) = self.connections.get(token) else { return };
-        connection.output().submit(token, &mut self.batch, start);
-        if connection.output().is_in(&self.batch) && connection.awaits_sent() {
+        let desk = &mut self.cx.desk;
+        connection.output().submit(token, &mut desk.batch, desk.out_start);
+        if connection.output().is_in(&desk.batch) && connection.awaits_sent() {
             connection.output().await_result();
             self.awaiting.push(token);
         }
-        match connection.next_step(Tick::at(now)) {
+        match connection.next_step(tick) {
             Some(Step::Shutdown) => self.driver.shutdown(token),
             Some(Step::Close) => self.driver.close(token),
             None => {}
@@ -411,31 +390,12 @@ impl<D: Driver> Worker<D> {
             Some(false) => self.driver.pause_receive(token),
             None => {}
         }
-        self.deadlines.lower(token.index, connection.deadline(&self.shared));
+        self.deadlines.lower(token.index, connection.deadline(&self.cx.desk.shared));
     }
 }
 
 impl<D: Driver> Drop for Worker<D> {
     fn drop(&mut self) {
-        self.shared.inbox.close();
-    }
-}
-
-/// The date for HTTP responses, formatted once a second.
-#[derive(Debug, Default)]
-struct Date {
-    second: u64,
-    text: String,
-}
-
-impl Date {
-    fn set(&mut self, time: SystemTime) {
-        let second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if second != self.second {
-            self.second = second;
-            self.text.clear();
-            // Writing to a string does not fail.
-            let _ = write!(self.text, "{}", HttpDate::from(time));
-        }
+        self.cx.desk.shared.inbox.close();
     }
 }

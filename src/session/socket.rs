@@ -164,6 +164,6 @@ impl<'a, S> Socket<'a, S> {
 
 impl<S> fmt::Debug for Socket<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("token", &self.channel.token).finish_non_exhaustive()
+        f.debug_struct("Socket").field("token", &self.channel.token()).finish_non_exhaustive()
     }
 }
