@@ -15,11 +15,11 @@ use std::{
 };
 
 use mio::{Interest, unix::SourceFd};
-use rustix::{
-    io::Errno,
-    net::{Shutdown, SocketFlags},
-};
+use rustix::{io::Errno, net::Shutdown};
 
+mod listeners;
+
+use self::listeners::Listeners;
 use super::{Completion, Driver, SendBatch, Token, Waker, sys, timer::Timer};
 
 /// What one receive may bring. Small enough to stay in the second-level cache together with what
@@ -28,9 +28,6 @@ const RECEIVE_BYTES: usize = 64 << 10;
 
 /// What one pass may receive, so that what was read is still cached when its answers are sent.
 const PASS_BYTES: usize = 512 << 10;
-
-/// How many connections one pass may accept.
-const PASS_ACCEPTS: usize = 64;
 
 /// How many events one wait may bring.
 const EVENTS: usize = 1024;
@@ -55,13 +52,12 @@ pub struct Epoll {
     sockets: Vec<Option<Socket>>,
     /// What some sockets do when they become writable, by their index.
     waiting: HashMap<u32, Waiting>,
-    listeners: Vec<Listener>,
+    listeners: Listeners,
     /// Sockets that are receiving and may have something, in order of arrival.
     readable: VecDeque<Token>,
     /// How many of `readable` may still be served in this pass.
     turns: usize,
     pass_bytes_left: usize,
-    pass_accepts_left: usize,
     done: VecDeque<Done>,
     unsent: Vec<(Token, io::Result<usize>)>,
     buffer: Box<[u8]>,
@@ -74,14 +70,6 @@ enum Done {
     Sent(Token, io::Result<()>),
     Closed(Token),
     Woken,
-}
-
-#[derive(Debug)]
-struct Listener {
-    socket: TcpListener,
-    is_accepting: bool,
-    /// Whether connections may be waiting: an edge came and `EAGAIN` has not yet.
-    is_ready: bool,
 }
 
 /// Twelve bytes.
@@ -122,11 +110,10 @@ impl Epoll {
             start: Instant::now(),
             sockets: Vec::new(),
             waiting: HashMap::new(),
-            listeners: Vec::new(),
+            listeners: Listeners::default(),
             readable: VecDeque::new(),
             turns: 0,
             pass_bytes_left: 0,
-            pass_accepts_left: 0,
             done: VecDeque::new(),
             unsent: Vec::new(),
             buffer: vec![0; RECEIVE_BYTES].into_boxed_slice(),
@@ -174,9 +161,7 @@ impl Epoll {
     }
 
     fn has_work(&self) -> bool {
-        !self.done.is_empty()
-            || !self.readable.is_empty()
-            || self.listeners.iter().any(|listener| listener.is_accepting && listener.is_ready)
+        !self.done.is_empty() || !self.readable.is_empty() || self.listeners.has_next()
     }
 
     /// Marks what the events of a wait tell.
@@ -188,7 +173,7 @@ impl Epoll {
                 TIMER => {}
                 token => match unpack(token) {
                     Token { index, generation: LISTENERS } => {
-                        self.listeners[index as usize].is_ready = true;
+                        self.listeners.ready(index as usize);
                     }
                     token => self.take_event(token, event),
                 },
@@ -271,32 +256,6 @@ impl Epoll {
         None
     }
 
-    fn accept_next(&mut self) -> Option<Completion<'static, OwnedFd>> {
-        for (number, listener) in self.listeners.iter_mut().enumerate() {
-            while listener.is_accepting && listener.is_ready && self.pass_accepts_left > 0 {
-                self.pass_accepts_left -= 1;
-                let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-                match rustix::net::acceptfrom_with(&listener.socket, flags) {
-                    Ok((stream, peer)) => {
-                        let peer = peer.and_then(sys::socket_address);
-                        return Some(Completion::Accepted { listener: number, stream, peer });
-                    }
-                    Err(Errno::AGAIN) => listener.is_ready = false,
-                    // The connection failed before it was accepted: not the listener's trouble.
-                    Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
-                    Err(error) => {
-                        listener.is_accepting = false;
-                        return Some(Completion::AcceptFailed {
-                            listener: number,
-                            error: error.into(),
-                        });
-                    }
-                }
-            }
-        }
-        None
-    }
-
     /// Arms the timer that counts finer than epoll does.
     fn set_fine_timer(&mut self, timeout: Duration) -> io::Result<()> {
         let timer = match &self.timer {
@@ -326,30 +285,23 @@ impl Driver for Epoll {
     }
 
     fn listen(&mut self, listener: TcpListener) -> io::Result<usize> {
-        let number = self.listeners.len();
-        let token = pack(Token { index: number as u32, generation: LISTENERS });
+        let index = self.listeners.len() as u32;
+        let token = pack(Token { index, generation: LISTENERS });
         let mut source = SourceFd(&listener.as_raw_fd());
         self.poll.registry().register(&mut source, token, Interest::READABLE)?;
-        self.listeners.push(Listener { socket: listener, is_accepting: false, is_ready: false });
-        Ok(number)
+        Ok(self.listeners.add(listener))
     }
 
     fn accept(&mut self, listener: usize) {
-        if let Some(listener) = self.listeners.get_mut(listener) {
-            listener.is_accepting = true;
-            // The edge may have come and gone while nobody was accepting.
-            listener.is_ready = true;
-        }
+        self.listeners.accept(listener);
     }
 
     fn pause_accept(&mut self, listener: usize) {
-        if let Some(listener) = self.listeners.get_mut(listener) {
-            listener.is_accepting = false;
-        }
+        self.listeners.pause(listener);
     }
 
     fn close_listeners(&mut self) {
-        self.listeners.clear();
+        self.listeners = Listeners::default();
     }
 
     fn attach(&mut self, token: Token, stream: OwnedFd) -> io::Result<()> {
@@ -449,7 +401,7 @@ impl Driver for Epoll {
         }
         self.turns = self.readable.len();
         self.pass_bytes_left = PASS_BYTES;
-        self.pass_accepts_left = PASS_ACCEPTS;
+        self.listeners.begin_pass();
         Ok(())
     }
 
@@ -475,7 +427,7 @@ impl Driver for Epoll {
             Some(Received::Ended(token, result)) => {
                 Some(Completion::ReceiveEnded { token, result })
             }
-            None => self.accept_next(),
+            None => self.listeners.next(),
         }
     }
 
