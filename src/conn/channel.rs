@@ -84,6 +84,11 @@ impl Link {
         Some(self.rare.as_ref()?.deflation.as_ref()?.receives())
     }
 
+    /// Whether messages are sent as they are.
+    fn sends_plain(&self) -> bool {
+        self.rare.as_ref().is_none_or(|rare| rare.deflation.is_none())
+    }
+
     /// Appends a whole message.
     fn append_message(
         &mut self,
@@ -204,9 +209,21 @@ impl Channel<'_> {
     }
 
     /// Sends a whole message.
+    #[inline]
     pub(crate) fn send_message(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Error> {
         self.check_queue()?;
+        if self.desk.can_send_back(payload) && self.link.sends_plain() {
+            return self.send_back(kind, payload.len());
+        }
         Ok(self.link.append_message(kind, payload, self.desk)?)
+    }
+
+    /// Sends a whole message from where it was received.
+    #[inline(never)]
+    fn send_back(&mut self, kind: Kind, payload_bytes: usize) -> Result<(), Error> {
+        let header = self.link.sender.message_header(kind, payload_bytes)?;
+        self.desk.echo.put(header);
+        Ok(())
     }
 
     /// Sends a fragment; with the last one, what was held back for it follows.

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{AnySession, Inbox, Tick};
+use super::{AnySession, Inbox, Tick, echo::Echo};
 use crate::{
     Config,
     config::Compression,
@@ -67,6 +67,8 @@ pub(crate) struct Desk {
     /// Output of earlier passes that the kernel has not taken.
     pub(super) queued_bytes: usize,
     pub(super) deflater: Deflater,
+    /// A message that is sent back from where it was received.
+    pub(super) echo: Echo,
     pub(crate) shared: Shared,
 }
 
@@ -88,6 +90,7 @@ impl Context {
             out_start: 0,
             queued_bytes: 0,
             deflater: Deflater::new(compression.level, compression.threshold_bytes),
+            echo: Echo::default(),
             shared,
         };
         Self { desk, inflater }
@@ -116,9 +119,15 @@ impl Desk {
         &mut self.batch.bytes
     }
 
+    /// Whether a payload can be sent from where it was received.
+    #[inline]
+    pub(super) fn can_send_back(&self, payload: &[u8]) -> bool {
+        self.echo.takes(payload) && self.out_bytes() == 0
+    }
+
     /// How much output the connection has made since it was turned to.
     #[inline]
     pub(super) fn out_bytes(&self) -> usize {
-        self.batch.bytes.len() - self.out_start
+        self.batch.bytes.len() - self.out_start + self.echo.bytes()
     }
 }

@@ -6,12 +6,14 @@
 
 use std::{
     net::SocketAddr,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
 mod active;
 mod channel;
 mod context;
+mod echo;
 mod inbox;
 mod opening;
 mod ping;
@@ -123,13 +125,25 @@ impl Connection {
         &mut self.output
     }
 
-    /// Takes bytes that have arrived.
-    pub(crate) fn received(&mut self, bytes: &mut [u8], cx: &mut Context) {
+    /// Takes bytes that have arrived. Returns which of them, as they are then, are to be sent.
+    pub(crate) fn received(&mut self, bytes: &mut [u8], cx: &mut Context) -> Option<Range<usize>> {
         if let State::Active(active) = &mut self.state {
             self.last_progress = cx.tick();
             active.link.awaits_pong = false;
         }
+        cx.desk.echo.begin(bytes);
         self.advance(&mut Input::new(bytes), cx);
+        if cx.desk.echo.end() { self.send_back(bytes, cx) } else { None }
+    }
+
+    /// Decides whether the echo can be sent from where it is; or else copies it.
+    #[inline(never)]
+    fn send_back(&mut self, bytes: &mut [u8], cx: &mut Context) -> Option<Range<usize>> {
+        let Desk { echo, batch, out_start, .. } = &mut cx.desk;
+        let is_free = self.output.is_free(batch);
+        let echo = echo.place(bytes, &mut batch.bytes, *out_start, is_free)?;
+        self.output.claim(batch);
+        Some(echo)
     }
 
     /// Nothing more will arrive.

@@ -157,6 +157,10 @@ pub trait Driver: Sized {
     /// [`Completion::Received`] may follow.
     fn pause_receive(&mut self, token: Token);
 
+    /// Sends part of what was [received](Completion::Received) last, from where it lies: now, but
+    /// for everything else it is part of the next batch, which has nothing for this connection.
+    fn send_back(&mut self, token: Token, range: Range<usize>);
+
     /// Sends what the batch holds, for each connection what is its own, and empties the batch.
     /// What was meant for a connection that has been closed since is dropped. `made` is called
     /// after each send, which may be made only in the next wait.

@@ -60,14 +60,24 @@ impl<O> SendQueue<O> {
         if bytes.is_empty() {
             return;
         }
-        if self.is_idle() && self.batch != batch.number() {
-            self.batch = batch.number();
+        if self.is_free(batch) {
+            self.claim(batch);
             batch.push(token, start);
         } else {
             // One send for each connection in a batch.
             self.waiting.get_or_insert_default().extend_from_slice(bytes);
             batch.bytes.truncate(start);
         }
+    }
+
+    /// Whether output can be sent with the batch: nothing is in flight, and nothing stands there.
+    pub fn is_free(&self, batch: &SendBatch) -> bool {
+        self.is_idle() && self.batch != batch.number()
+    }
+
+    /// Notes that the batch has output of the connection.
+    pub fn claim(&mut self, batch: &SendBatch) {
+        self.batch = batch.number();
     }
 
     /// Whether the batch may hold output of which the result was not waited for until now. If

@@ -12,6 +12,7 @@ use std::{
     collections::VecDeque,
     io,
     net::SocketAddr,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -57,6 +58,8 @@ pub struct Sim {
     /// The places that may have something to receive in this pass.
     turns: Vec<u32>,
     buffer: Vec<u8>,
+    /// What is sent back with the next batch.
+    echoes: Vec<(Token, Vec<u8>)>,
     is_woken: Arc<AtomicBool>,
 }
 
@@ -111,6 +114,7 @@ impl Sim {
             unsent: Vec::new(),
             turns: Vec::new(),
             buffer: Vec::new(),
+            echoes: Vec::new(),
             is_woken: Arc::default(),
         }
     }
@@ -335,8 +339,14 @@ impl Driver for Sim {
         self.socket(token).is_receiving = false;
     }
 
+    fn send_back(&mut self, token: Token, range: Range<usize>) {
+        self.echoes.push((token, self.buffer[range].to_vec()));
+    }
+
     fn flush(&mut self, batch: &mut SendBatch, mut made: impl FnMut(Token)) {
-        for (token, bytes) in batch.sends() {
+        let echoes = std::mem::take(&mut self.echoes);
+        let echoes = echoes.iter().map(|(token, bytes)| (*token, &bytes[..]));
+        for (token, bytes) in echoes.chain(batch.sends()) {
             let socket = self.sockets.get(token.index as usize).and_then(Option::as_ref);
             if socket.is_none_or(|socket| socket.token != token) {
                 continue;

@@ -94,7 +94,8 @@ pub(super) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
 
 /// Sends what the kernel takes at once, which may be nothing.
 pub(super) fn send(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
-    let result = rustix::io::retry_on_intr(|| rustix::net::send(fd, bytes, SendFlags::NOSIGNAL));
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let result = rustix::io::retry_on_intr(|| rustix::net::send(fd, bytes, flags));
     match result {
         Err(Errno::AGAIN) => Ok(0),
         other => other,

@@ -196,7 +196,9 @@ impl<D: Driver> Worker<D> {
                 Completion::Received { token, bytes } => {
                     if let Some(connection) = self.connections.get(token) {
                         self.cx.turn_to(token);
-                        connection.received(bytes, &mut self.cx);
+                        if let Some(echo) = connection.received(bytes, &mut self.cx) {
+                            self.driver.send_back(token, echo);
+                        }
                         self.settle(token);
                     }
                 }

@@ -8,6 +8,7 @@ const LINE_BYTES: usize = 64;
 /// before it, so that a payload may be handled in parts.
 ///
 /// Written over words so that the compiler vectorises it.
+#[inline]
 pub fn apply_mask(payload: &mut [u8], key: [u8; 4], offset: usize) {
     let key = u32::from_ne_bytes(key);
     // The key as it stands at the first byte: rotated by the bytes already used.

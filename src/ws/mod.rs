@@ -23,7 +23,7 @@ pub use frame::{CONTROL_PAYLOAD_MAX, FrameHeader, HEADER_BYTES_MAX, OpCode};
 pub use inflate::Inflater;
 pub use mask::apply_mask;
 pub use receiver::{Event, Input, Limits, ReadMode, Receiver, Rules};
-pub use sender::Sender;
+pub use sender::{Sender, append_frame};
 pub use utf8::{InvalidUtf8, Utf8Stream};
 
 /// Which end of the connection this is (RFC 6455 section 5.1: a client masks, a server must not).

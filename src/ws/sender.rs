@@ -51,6 +51,22 @@ impl Sender {
         Ok(())
     }
 
+    /// The header of a whole message, for a caller that has the payload where it can be sent from.
+    ///
+    /// # Errors
+    ///
+    /// As [`message`](Self::message).
+    pub fn message_header(&self, kind: Kind, payload_bytes: usize) -> Result<FrameHeader, Misuse> {
+        self.check_between_messages()?;
+        Ok(FrameHeader {
+            is_final: true,
+            is_compressed: false,
+            opcode: kind.opcode(),
+            mask: None,
+            payload_bytes: payload_bytes as u64,
+        })
+    }
+
     /// Appends a whole message, compressed if that makes it shorter (RFC 7692 section 7.2.1).
     ///
     /// # Errors
@@ -225,7 +241,8 @@ fn append_short(out: &mut Vec<u8>, is_final: bool, opcode: OpCode, payload: &[u8
     out.extend_from_slice(payload);
 }
 
-fn append_frame(out: &mut Vec<u8>, header: FrameHeader, payload: &[u8]) {
+/// Appends a frame; the payload is masked if the header has a key.
+pub fn append_frame(out: &mut Vec<u8>, header: FrameHeader, payload: &[u8]) {
     header.encode(out);
     let start = out.len();
     out.reserve(payload.len());

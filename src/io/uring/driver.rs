@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    ops::Range,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
@@ -238,6 +239,13 @@ impl Driver for Uring {
     fn pause_receive(&mut self, token: Token) {
         let result = self.sockets.pause(token, &mut self.ring);
         self.note(result);
+    }
+
+    fn send_back(&mut self, token: Token, range: Range<usize>) {
+        if let Some(span) = self.lent {
+            let result = self.sockets.send_back(token, span, range, &mut self.ring);
+            self.note(result);
+        }
     }
 
     fn flush(&mut self, batch: &mut SendBatch, made: impl FnMut(Token)) {
