@@ -44,7 +44,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "rate")]
     pub(crate) depth: NonZeroUsize,
 
-    /// Payload of a message
+    /// Closed loop: time after which another message is sent in the place of one without answer
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    pub(crate) answer_timeout: Duration,
+
+    /// Payload of a message. From 16 bytes on it names its connection and its place there, so that
+    /// lost, repeated and reordered messages are told apart; shorter ones are compared with the one
+    /// that is due
     #[arg(short, long, value_name = "SIZE", default_value = "20", value_parser = size)]
     pub(crate) size: usize,
 

@@ -32,6 +32,8 @@ pub(crate) struct Loader<'p, D> {
     /// How many are neither open nor closed.
     opening: usize,
     closed: usize,
+    /// When late messages are looked for.
+    next_check: Duration,
     failed: Vec<(Token, Failure)>,
     /// Connections that have more to send than what is in the batch.
     following: Vec<Token>,
@@ -46,6 +48,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             connections: Vec::new(),
             opening: 0,
             closed: 0,
+            next_check: Duration::ZERO,
             failed: Vec::new(),
             following: Vec::new(),
         }
@@ -74,7 +77,6 @@ impl<'p, D: Driver> Loader<'p, D> {
         let arguments = &self.run.plan.arguments;
         let most = arguments.connecting.get().div_ceil(arguments.threads.get());
         let timeout = arguments.connect_timeout;
-        let mut next_check = self.now();
         while (self.connections.len() < self.numbers.len() || self.opening > 0)
             && !self.is_interrupted()
         {
@@ -82,8 +84,8 @@ impl<'p, D: Driver> Loader<'p, D> {
                 self.connect();
             }
             self.pass(LOOK_AROUND)?;
-            if self.now() >= next_check {
-                next_check = self.now() + LOOK_AROUND;
+            if self.now() >= self.next_check {
+                self.next_check = self.now() + LOOK_AROUND;
                 self.fail_late(timeout);
             }
         }
@@ -141,6 +143,7 @@ impl<'p, D: Driver> Loader<'p, D> {
                 let due = start + pacer.due();
                 wait = wait.min(due.saturating_sub(self.now()));
             }
+            self.replace_late();
             self.pass(wait)?;
         }
         self.run.is_loading = false;
@@ -151,13 +154,22 @@ impl<'p, D: Driver> Loader<'p, D> {
 
     /// The first messages of a closed loop, as many as may be in flight.
     fn release_first(&mut self) {
-        let depth = self.run.plan.arguments.depth.get();
         for index in 0..self.connections.len() {
-            self.with(index, |connection, now, run| {
-                for _ in 0..depth {
-                    connection.send(now, now, run);
-                }
-            });
+            self.with(index, |connection, now, run| connection.send_first(now, run));
+        }
+    }
+
+    /// Sends others in the place of the messages of a closed loop that are late. Not in each pass:
+    /// with very many connections it would become late itself.
+    fn replace_late(&mut self) {
+        let now = self.now();
+        if self.run.plan.rate.is_some() || now < self.next_check {
+            return;
+        }
+        let timeout = self.run.plan.arguments.answer_timeout;
+        self.next_check = now + (timeout / 8).max(Duration::from_millis(10));
+        for index in 0..self.connections.len() {
+            self.with(index, |connection, now, run| connection.replace_late(now, run));
         }
     }
 
@@ -187,9 +199,9 @@ impl<'p, D: Driver> Loader<'p, D> {
         {
             self.pass(LOOK_AROUND)?;
         }
-        let open = self.connections.iter().filter(|connection| connection.is_open());
-        let unanswered = open.map(|connection| connection.unanswered(&self.run)).sum();
-        self.run.stats.failures.add_many(Failure::Unanswered, unanswered);
+        for index in 0..self.connections.len() {
+            self.with(index, |connection, _, run| connection.abandon(run));
+        }
         Ok(())
     }
 
@@ -303,8 +315,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             State::Closed => return,
             State::Closing => {}
             _ => {
-                let unanswered = connection.unanswered(&self.run);
-                self.run.stats.failures.add_many(Failure::Unanswered, unanswered);
+                connection.abandon(&mut self.run);
                 self.run.fails(failure);
             }
         }

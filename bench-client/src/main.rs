@@ -16,6 +16,7 @@ mod run;
 mod server;
 mod stats;
 mod target;
+mod window;
 
 use std::{
     io,

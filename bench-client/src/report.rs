@@ -10,8 +10,8 @@ use std::{
 use crate::{
     cli::Arguments,
     compression::Compression,
-    payload::Content,
-    stats::{Interval, Stats, Times},
+    payload::{Content, is_named},
+    stats::{Failure, Interval, Stats, Times},
 };
 
 /// The results of a run.
@@ -87,7 +87,26 @@ impl Report {
             "  {} echoes in {seconds:.2} s, every byte compared",
             count(self.stats.echoes as f64)
         )?;
-        writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s each way\n", count(rate))
+        writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s each way", count(rate))?;
+        self.write_verification(f)
+    }
+
+    /// What was wrong with the echoes, and what was not.
+    fn write_verification(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |failure| count(self.stats.failures.of(failure) as f64);
+        if !is_named(self.arguments.size) {
+            let corrupt = of(Failure::WrongContent);
+            return writeln!(f, "  {corrupt} corrupt; too short to tell lost or reordered\n");
+        }
+        writeln!(
+            f,
+            "  {} lost, {} repeated, {} reordered, {} corrupt, {} with the wrong opcode\n",
+            of(Failure::Lost),
+            of(Failure::Duplicate),
+            of(Failure::Reordered),
+            of(Failure::WrongContent),
+            of(Failure::WrongKind),
+        )
     }
 
     fn write_latency(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -75,6 +75,10 @@ pub(crate) enum Failure {
     ClosedByServer(u16),
     WrongContent,
     WrongKind,
+    Lost,
+    Duplicate,
+    Reordered,
+    Foreign,
     Unexpected,
     Unanswered,
     Missed,
@@ -99,7 +103,11 @@ impl fmt::Display for Failure {
             Self::Protocol(error) => write!(f, "protocol error: {error}"),
             Self::ClosedByServer(code) => write!(f, "closed by the server with {code}"),
             Self::WrongContent => f.write_str("echo with wrong content"),
-            Self::WrongKind => f.write_str("echo of the wrong kind"),
+            Self::WrongKind => f.write_str("echo with the wrong opcode"),
+            Self::Lost => f.write_str("message lost: later ones were answered"),
+            Self::Duplicate => f.write_str("echo that had come before"),
+            Self::Reordered => f.write_str("echo that came after a later one"),
+            Self::Foreign => f.write_str("echo of another connection"),
             Self::Unexpected => f.write_str("message that nobody asked for"),
             Self::Unanswered => f.write_str("message without an answer"),
             Self::Missed => f.write_str("message not sent: too many in flight"),
@@ -164,6 +172,10 @@ impl Failures {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
         self.0.iter().map(|(failure, count)| (*failure, *count))
+    }
+
+    pub(crate) fn of(&self, failure: Failure) -> u64 {
+        self.0.get(&failure).copied().unwrap_or(0)
     }
 
     pub(crate) fn total(&self) -> u64 {

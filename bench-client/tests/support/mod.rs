@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test is a crate of its own and uses a part of this")]
 
 use std::{
-    io::{Read, Write},
+    io::{BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{Command, Output},
     thread,
@@ -25,6 +25,37 @@ pub(crate) fn failure(arguments: &str) -> String {
     let output = bench(arguments);
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
+/// The numbers of what was wrong with the echoes, as the report has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    pub(crate) lost: u64,
+    pub(crate) repeated: u64,
+    pub(crate) reordered: u64,
+    pub(crate) corrupt: u64,
+    pub(crate) wrong_opcode: u64,
+}
+
+impl Faults {
+    /// Reads them from a report, in which what was lost last may be called unanswered.
+    pub(crate) fn of(report: &str) -> Self {
+        let line = report.lines().find(|line| line.contains(" lost, ")).unwrap();
+        let mut numbers = line.trim().split(", ").map(|part| number(part.split(' ').next()));
+        let mut next = || numbers.next().unwrap();
+        let unanswered = report.lines().find(|line| line.ends_with("x message without an answer"));
+        Self {
+            lost: next() + unanswered.map_or(0, |line| number(line.split_whitespace().next())),
+            repeated: next(),
+            reordered: next(),
+            corrupt: next(),
+            wrong_opcode: next(),
+        }
+    }
+}
+
+fn number(text: Option<&str>) -> u64 {
+    text.unwrap().replace(',', "").parse().unwrap()
 }
 
 /// Serves connections one after the other, in a thread.
@@ -66,25 +97,55 @@ pub(crate) fn accept(stream: &mut TcpStream, lines: &str) {
 }
 
 /// An echo of short frames, by hand, that changes payloads as it likes.
-pub(crate) fn echo(mut stream: TcpStream, change: impl Fn(u32, &mut [u8])) {
+pub(crate) fn echo(stream: TcpStream, change: impl Fn(u32, &mut [u8])) {
+    answer(stream, |number, mut frame, answers| {
+        change(number, &mut frame.payload);
+        answers.push(frame);
+    });
+}
+
+/// A short frame, not masked.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    /// FIN and the opcode.
+    pub(crate) first: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// Answers each text or binary frame, numbered from 0, with the frames that are pushed; a Close
+/// with itself.
+pub(crate) fn answer(mut stream: TcpStream, mut respond: impl FnMut(u32, Frame, &mut Vec<Frame>)) {
     accept(&mut stream, "");
-    for number in 0.. {
-        let mut header = [0; 6];
-        if stream.read_exact(&mut header).is_err() {
-            return;
+    let mut input = BufReader::new(stream.try_clone().unwrap());
+    let mut answers = Vec::new();
+    let mut number = 0;
+    while let Some(frame) = read_frame(&mut input) {
+        let is_close = frame.first == 0x88;
+        if is_close {
+            answers.push(frame);
+        } else {
+            respond(number, frame, &mut answers);
+            number += 1;
         }
-        let mut payload = vec![0; usize::from(header[1] & 0x7f)];
-        stream.read_exact(&mut payload).unwrap();
-        for (place, byte) in payload.iter_mut().enumerate() {
-            *byte ^= header[2 + place % 4];
+        let mut bytes = Vec::new();
+        for frame in answers.drain(..) {
+            bytes.extend([frame.first, frame.payload.len() as u8]);
+            bytes.extend(frame.payload);
         }
-        if header[0] == 0x82 {
-            change(number, &mut payload);
-        }
-        let mut answer = vec![header[0], header[1] & 0x7f];
-        answer.extend(payload);
-        if stream.write_all(&answer).is_err() || header[0] == 0x88 {
+        if stream.write_all(&bytes).is_err() || is_close {
             return;
         }
     }
+}
+
+/// The next frame, unless the stream has ended.
+fn read_frame(input: &mut impl Read) -> Option<Frame> {
+    let mut header = [0; 6];
+    input.read_exact(&mut header).ok()?;
+    let mut payload = vec![0; usize::from(header[1] & 0x7f)];
+    input.read_exact(&mut payload).ok()?;
+    for (place, byte) in payload.iter_mut().enumerate() {
+        *byte ^= header[2 + place % 4];
+    }
+    Some(Frame { first: header[0], payload })
 }
