@@ -15,6 +15,8 @@ use crate::{compression::Compression, payload::Content};
     version,
     long_about = None,
     after_help = "Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.\n\
+        A message without an answer counts with the age at which it was given up; figures that \
+        it may have made too small are marked >.\n\
         Exit codes: 0 all went well, 1 something failed or an echo was wrong or missing, \
         2 a wrong argument, 130 interrupted twice. Ctrl-C ends the run early and prints what \
         there is."

@@ -94,10 +94,10 @@ impl Connection {
     }
 
     /// Nothing is awaited any more: counts the messages without an echo.
-    pub(crate) fn abandon(&mut self, run: &mut Run<'_>) {
-        while let Some(settled) = self.window.take_first() {
-            let was_lost = settled.was_overtaken;
-            run.fails(if was_lost { Failure::Lost } else { Failure::Unanswered });
+    pub(crate) fn abandon(&mut self, now: Duration, run: &mut Run<'_>) {
+        while let Some(Settled { message, was_overtaken, .. }) = self.window.take_first() {
+            run.fails(if was_overtaken { Failure::Lost } else { Failure::Unanswered });
+            run.record_unanswered(message.intended, message.sent, now);
         }
     }
 
@@ -214,6 +214,7 @@ impl Connection {
         self.release(&settled, now, run);
         while let Some(lost) = self.window.take_lost() {
             run.fails(Failure::Lost);
+            run.record_unanswered(lost.message.intended, lost.message.sent, now);
             self.release(&lost, now, run);
         }
     }

@@ -200,7 +200,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             self.pass(LOOK_AROUND)?;
         }
         for index in 0..self.connections.len() {
-            self.with(index, |connection, _, run| connection.abandon(run));
+            self.with(index, |connection, now, run| connection.abandon(now, run));
         }
         Ok(())
     }
@@ -315,7 +315,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             State::Closed => return,
             State::Closing => {}
             _ => {
-                connection.abandon(&mut self.run);
+                connection.abandon(self.run.plan.now(), &mut self.run);
                 self.run.fails(failure);
             }
         }

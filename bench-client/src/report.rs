@@ -11,7 +11,7 @@ use crate::{
     cli::Arguments,
     compression::Compression,
     payload::{Content, is_named},
-    stats::{Failure, Interval, Stats, Times},
+    stats::{Bound, Failure, Interval, Stats, Times},
 };
 
 /// The results of a run.
@@ -111,7 +111,7 @@ impl Report {
 
     fn write_latency(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "  {:<10}", "latency")?;
-        for name in ["p50", "p75", "p90", "p99", "p99.9", "p99.99", "max", "mean"] {
+        for name in ["p50", "p90", "p95", "p99", "p99.9", "p99.99", "max", "mean"] {
             write!(f, "{name:>10}")?;
         }
         writeln!(f)?;
@@ -119,11 +119,25 @@ impl Report {
             write_times(f, "response", &self.stats.response)?;
             write_times(f, "service", &self.stats.service)?;
             write_times(f, "send lag", &self.stats.lag)?;
-            writeln!(f, "  response: from the intended send; service: from the write")?;
         } else {
             write_times(f, "echo", &self.stats.service)?;
         }
-        write_times(f, "opening", &self.stats.handshake)
+        write_times(f, "opening", &self.stats.handshake)?;
+        writeln!(
+            f,
+            "  {}",
+            match self.arguments.rate {
+                Some(_) => "response: from the intended send; service: from the write",
+                None => "echo: from the write, which in a closed loop is the intended send",
+            }
+        )?;
+        if let Some(ages) = self.stats.response.unanswered() {
+            let messages = plural(ages.count as usize, "message");
+            let oldest = time(ages.most);
+            write!(f, "  {messages} without an answer, {oldest} the oldest, ")?;
+            writeln!(f, "count with their age; >: at least")?;
+        }
+        Ok(())
     }
 
     fn write_cost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,14 +206,20 @@ impl Display for Report {
 
 fn write_times(f: &mut fmt::Formatter<'_>, name: &str, times: &Times) -> fmt::Result {
     write!(f, "  {name:<10}")?;
-    for share in [0.5, 0.75, 0.9, 0.99, 0.999, 0.9999] {
-        let quantile = times.quantile(share).map_or_else(|| "-".into(), time);
+    for share in [0.5, 0.9, 0.95, 0.99, 0.999, 0.9999] {
+        let quantile = times.quantile(share).map_or_else(|| "-".into(), bound);
         write!(f, "{quantile:>10}")?;
     }
     match times.count() {
         0 => writeln!(f, "{:>10}{:>10}", "-", "-"),
-        _ => writeln!(f, "{:>10}{:>10}", time(times.max()), time(times.mean())),
+        _ => writeln!(f, "{:>10}{:>10}", bound(times.max()), bound(times.mean())),
     }
+}
+
+/// A time, marked if it is only what the time is at least.
+fn bound(bound: Bound) -> String {
+    let mark = if bound.is_exact { "" } else { ">" };
+    format!("{mark}{}", time(bound.time))
 }
 
 /// Three digits and a unit.
@@ -257,11 +277,11 @@ impl Progress {
         }
         let mut line = format!("{phase:<10} {:>9} open", count(self.open as f64));
         if interval.response.count() > 0 {
-            let p99 = interval.response.quantile(0.99).map_or_else(|| "-".into(), time);
+            let p99 = interval.response.quantile(0.99).map_or_else(|| "-".into(), bound);
             line += &format!(
                 "  {:>10} msg/s  p50 {:>8}  p99 {p99:>8}",
                 count(interval.response.count() as f64),
-                interval.response.median().map_or_else(|| "-".into(), time),
+                interval.response.median().map_or_else(|| "-".into(), bound),
             );
         }
         if self.failures > 0 {

@@ -121,6 +121,14 @@ impl<'p> Run<'p> {
         }
     }
 
+    /// A message has been given up.
+    pub(crate) fn record_unanswered(&mut self, intended: Duration, sent: Duration, now: Duration) {
+        if self.measures(intended) {
+            self.stats.response.record_unanswered(now.saturating_sub(intended));
+            self.stats.service.record_unanswered(now.saturating_sub(sent));
+        }
+    }
+
     /// A message has been written.
     pub(crate) fn record_lag(&mut self, intended: Duration, sent: Duration) {
         if self.plan.rate.is_some() && self.measures(intended) {

@@ -7,6 +7,7 @@ use std::{
     net::{TcpListener, TcpStream},
     process::{Command, Output},
     thread,
+    time::Duration,
 };
 
 use wireloop::http::HeaderSlots;
@@ -148,4 +149,57 @@ fn read_frame(input: &mut impl Read) -> Option<Frame> {
         *byte ^= header[2 + place % 4];
     }
     Some(Frame { first: header[0], payload })
+}
+
+/// A line of the table of times.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) p50: Time,
+    pub(crate) p90: Time,
+    pub(crate) p95: Time,
+    pub(crate) p99: Time,
+    pub(crate) max: Time,
+}
+
+/// A time of the table; none is one without an end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time {
+    pub(crate) time: Duration,
+    pub(crate) is_exact: bool,
+}
+
+impl Row {
+    /// Reads the line with this name.
+    pub(crate) fn of(report: &str, name: &str) -> Self {
+        let header = report.lines().find(|line| line.starts_with("  latency ")).unwrap();
+        let line = report.lines().find(|line| line.starts_with(&format!("  {name} "))).unwrap();
+        let cell = |column: &str| {
+            // The columns end where their names do.
+            let end = header.find(&format!(" {column} ")).unwrap() + 1 + column.len();
+            Time::read(line[end - 9..end].trim())
+        };
+        Self {
+            p50: cell("p50"),
+            p90: cell("p90"),
+            p95: cell("p95"),
+            p99: cell("p99"),
+            max: cell("max"),
+        }
+    }
+}
+
+impl Time {
+    fn read(text: &str) -> Self {
+        let is_exact = !text.starts_with('>');
+        let Some((number, unit)) = text.trim_start_matches('>').split_once(' ') else {
+            return Self { time: Duration::MAX, is_exact };
+        };
+        let seconds = match unit {
+            "ns" => 1e-9,
+            "us" => 1e-6,
+            "ms" => 1e-3,
+            _ => 1.0,
+        };
+        Self { time: Duration::from_secs_f64(number.parse::<f64>().unwrap() * seconds), is_exact }
+    }
 }
