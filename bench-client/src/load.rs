@@ -130,7 +130,11 @@ impl<'p, D: Driver> Loader<'p, D> {
         let mut cpu_at_start = None;
         while let Some((from, until)) = self.run.plan.window() {
             let now = self.now();
-            if now >= until || self.closed == self.connections.len() {
+            if now >= until {
+                break;
+            }
+            if self.closed == self.connections.len() {
+                self.run.plan.fail_thread();
                 break;
             }
             if now >= from && cpu_at_start.is_none() {
@@ -183,7 +187,8 @@ impl<'p, D: Driver> Loader<'p, D> {
             let connection = &self.connections[index];
             if !connection.is_open() || connection.in_flight() >= most {
                 if self.run.measures(start + due) {
-                    self.run.fails(Failure::Missed);
+                    let is_open = connection.is_open();
+                    self.run.fails(if is_open { Failure::Missed } else { Failure::Unsent });
                 }
                 continue;
             }

@@ -22,7 +22,7 @@ use std::{
     io,
     ops::Range,
     process::ExitCode,
-    sync::{Arc, Mutex, OnceLock, mpsc},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicUsize, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -110,12 +110,14 @@ fn measure(arguments: Arguments) -> Result<Report, String> {
         payloads: Payloads::new(arguments.size, arguments.content(), &mut rand::make_rng()),
         kind: if arguments.content() == Content::Bytes { Kind::Binary } else { Kind::Text },
         rate: arguments.rate,
-        arguments,
         target,
         epoch: Instant::now(),
         schedule: OnceLock::new(),
         interrupted: OnceLock::new(),
+        threads_left: AtomicUsize::new(arguments.threads.min(arguments.connections).get()),
+        failed: OnceLock::new(),
         interval: Mutex::new(Interval::new()),
+        arguments,
     });
     let mut report = run(&plan, pid, local.is_some())?;
     if let Some(server) = local
@@ -176,6 +178,7 @@ fn run(plan: &Arc<Plan>, pid: Option<u32>, is_local: bool) -> Result<Report, Str
         stats,
         measured: until - from,
         was_interrupted: plan.interrupted.get().is_some(),
+        failed_after: plan.failed.get().map(|moment| moment.saturating_sub(plan.start())),
         server,
         complaint: None,
     })

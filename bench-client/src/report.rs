@@ -25,6 +25,8 @@ pub(crate) struct Report {
     /// The length of the measurement.
     pub(crate) measured: Duration,
     pub(crate) was_interrupted: bool,
+    /// How long the load went on until the last connection had failed, if all have.
+    pub(crate) failed_after: Option<Duration>,
     pub(crate) server: Option<ServerCost>,
     /// What went wrong with the run itself.
     pub(crate) complaint: Option<String>,
@@ -48,6 +50,7 @@ impl Report {
     pub(crate) fn is_good(&self) -> bool {
         self.stats.failures.total() == 0
             && self.complaint.is_none()
+            && self.failed_after.is_none()
             && self.stats.echoes > 0
             && self.stats.opened == self.arguments.connections.get() as u64
     }
@@ -176,6 +179,10 @@ impl Report {
         }
         if let Some(complaint) = &self.complaint {
             writeln!(f, "  {complaint}")?;
+        }
+        if let Some(load) = self.failed_after {
+            let load = time(load);
+            writeln!(f, "  all connections had failed after {load}: the run has ended early")?;
         }
         if self.was_interrupted {
             writeln!(f, "  interrupted: these are the results until then")?;

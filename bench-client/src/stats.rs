@@ -135,6 +135,7 @@ pub(crate) enum Failure {
     Unexpected,
     Unanswered,
     Missed,
+    Unsent,
 }
 
 impl fmt::Display for Failure {
@@ -164,6 +165,7 @@ impl fmt::Display for Failure {
             Self::Unexpected => f.write_str("message that nobody asked for"),
             Self::Unanswered => f.write_str("message without an answer"),
             Self::Missed => f.write_str("message not sent: too many in flight"),
+            Self::Unsent => f.write_str("message not sent: its connection had failed"),
         }
     }
 }

@@ -5,11 +5,10 @@ mod support;
 use std::{
     net::TcpStream,
     sync::{Arc, Mutex, mpsc},
-    thread,
     time::Duration,
 };
 
-use support::{Faults, Frame, answer, echo, failure, serve};
+use support::{Faults, Frame, answer, echo, failure, serve, serve_all};
 
 /// What a server does to one message in so many.
 #[derive(Clone, Copy, Debug)]
@@ -129,22 +128,19 @@ fn a_server_that_answers_nothing_leaves_all_unanswered() {
 fn echoes_of_another_connection_are_counted() {
     let (sender, told) = mpsc::channel();
     let astray = Arc::new(Mutex::new(None));
-    let url = serve(2, move |stream| {
-        let (astray, sender, me) = (Arc::clone(&astray), sender.clone(), stream.peer_addr());
-        let me = me.unwrap();
-        thread::spawn(move || {
-            let mut told = 0;
-            answer(stream, |_, frame, answers| {
-                let mut astray = astray.lock().unwrap();
-                if let Some((_, frame)) = astray.take_if(|(owner, _)| *owner != me) {
-                    told += 1;
-                    answers.push(frame);
-                }
-                astray.get_or_insert_with(|| (me, frame.clone()));
+    let url = serve_all(2, move |stream| {
+        let me = stream.peer_addr().unwrap();
+        let mut told = 0;
+        answer(stream, |_, frame, answers| {
+            let mut astray = astray.lock().unwrap();
+            if let Some((_, frame)) = astray.take_if(|(owner, _)| *owner != me) {
+                told += 1;
                 answers.push(frame);
-            });
-            let _ = sender.send(told);
+            }
+            astray.get_or_insert_with(|| (me, frame.clone()));
+            answers.push(frame);
         });
+        let _ = sender.send(told);
     });
     let text = failure(&format!("-c 2 -R 500 {url}"));
     let told: u32 = told.iter().take(2).sum();

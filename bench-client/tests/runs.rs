@@ -6,9 +6,10 @@ mod support;
 use std::{
     io::{Read, Write},
     net::TcpListener,
+    time::{Duration, Instant},
 };
 
-use support::{bench, echo, failure, read_request, serve};
+use support::{Frame, answer, bench, echo, failure, read_request, serve, serve_all};
 
 /// Runs, expects success, and returns the report.
 fn report(arguments: &str) -> String {
@@ -96,6 +97,27 @@ fn a_wrong_accept_value_is_not_a_websocket() {
     });
     let text = failure(&format!("-c 1 {url}"));
     assert!(text.contains("1 x invalid handshake: wrong Sec-WebSocket-Accept"), "{text}");
+}
+
+#[test]
+fn a_run_ends_when_all_connections_have_failed() {
+    for load in ["-t 2", "-R 1000", "-t 2 --warm-up 60s"] {
+        let url = serve_all(2, |stream| {
+            let mut echoes = 0;
+            answer(stream, |_, mut frame, answers| {
+                echoes += 1;
+                if echoes == 5 {
+                    frame = Frame { first: 0x88, payload: vec![3, 0xf3] };
+                }
+                answers.push(frame);
+            });
+        });
+        let begun = Instant::now();
+        let text = failure(&format!("-c 2 -d 60s {load} {url}"));
+        assert!(begun.elapsed() < Duration::from_secs(20), "{text}");
+        assert!(text.contains("2 x closed by the server with 1011"), "{text}");
+        assert!(text.contains("all connections had failed after"), "{text}");
+    }
 }
 
 #[test]

@@ -12,10 +12,12 @@ use std::{
 
 use wireloop::http::HeaderSlots;
 
-/// Runs for half a second.
+/// Runs for half a second, unless told otherwise.
 pub(crate) fn bench(arguments: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wireloop-bench"))
-        .args(["--warm-up", "100ms", "-d", "500ms", "--quiet"])
+        .arg("--quiet")
+        .args(if arguments.contains("--warm-up ") { &[][..] } else { &["--warm-up", "100ms"] })
+        .args(if arguments.contains("-d ") { &[][..] } else { &["-d", "500ms"] })
         .args(arguments.split_whitespace())
         .output()
         .unwrap()
@@ -69,6 +71,17 @@ pub(crate) fn serve(connections: usize, serve: impl Fn(TcpStream) + Send + 'stat
         }
     });
     url
+}
+
+/// Serves connections at the same time, each in a thread.
+pub(crate) fn serve_all(
+    connections: usize,
+    each: impl Fn(TcpStream) + Clone + Send + 'static,
+) -> String {
+    serve(connections, move |stream| {
+        let each = each.clone();
+        thread::spawn(move || each(stream));
+    })
 }
 
 /// The bytes of a request head.
