@@ -18,7 +18,8 @@ use crate::{compression::Compression, payload::Content};
         A message without an answer counts with the age at which it was given up; figures that \
         it may have made too small are marked >.\n\
         Exit codes: 0 all went well, 1 something failed or an echo was wrong or missing, \
-        2 a wrong argument, 130 interrupted twice. Ctrl-C ends the run early and prints what \
+        2 a wrong argument, 3 all went well but the figures are INVALID, which is more the \
+        client's doing than the server's, 130 interrupted twice. Ctrl-C ends the run early and prints what \
         there is."
 )]
 pub(crate) struct Arguments {

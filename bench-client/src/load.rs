@@ -6,7 +6,7 @@ use wireloop::io::{Completion, Driver, SendBatch, Token};
 
 use crate::{
     connection::{Connection, State, ended, not_connected},
-    cost,
+    health::Watch,
     pacer::Pacer,
     run::{Plan, Run},
     stats::{Failure, Stats},
@@ -34,6 +34,8 @@ pub(crate) struct Loader<'p, D> {
     closed: usize,
     /// When late messages are looked for.
     next_check: Duration,
+    /// Within the measurement.
+    watch: Option<Watch>,
     failed: Vec<(Token, Failure)>,
     /// Connections that have more to send than what is in the batch.
     following: Vec<Token>,
@@ -49,6 +51,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             opening: 0,
             closed: 0,
             next_check: Duration::ZERO,
+            watch: None,
             failed: Vec::new(),
             following: Vec::new(),
         }
@@ -127,7 +130,6 @@ impl<'p, D: Driver> Loader<'p, D> {
         if pacer.is_none() {
             self.release_first();
         }
-        let mut cpu_at_start = None;
         while let Some((from, until)) = self.run.plan.window() {
             let now = self.now();
             if now >= until {
@@ -137,10 +139,10 @@ impl<'p, D: Driver> Loader<'p, D> {
                 self.run.plan.fail_thread();
                 break;
             }
-            if now >= from && cpu_at_start.is_none() {
-                cpu_at_start = Some(cost::thread_cpu());
+            if now >= from && self.watch.is_none() {
+                self.watch = Some(Watch::new(now));
             }
-            let end = if cpu_at_start.is_none() { from } else { until };
+            let end = if self.watch.is_none() { from } else { until };
             let mut wait = end.saturating_sub(now).min(LOOK_AROUND);
             if let Some(pacer) = &mut pacer {
                 self.send_due(pacer, start);
@@ -151,8 +153,9 @@ impl<'p, D: Driver> Loader<'p, D> {
             self.pass(wait)?;
         }
         self.run.is_loading = false;
-        self.run.stats.cpu =
-            cpu_at_start.map_or(Duration::ZERO, |start| cost::thread_cpu().saturating_sub(start));
+        if let Some(watch) = self.watch.take() {
+            (self.run.stats.cpu, self.run.stats.health) = watch.end(self.now());
+        }
         Ok(())
     }
 
@@ -224,7 +227,11 @@ impl<'p, D: Driver> Loader<'p, D> {
     /// One pass: receives from everything that is ready, then sends.
     fn pass(&mut self, timeout: Duration) -> io::Result<()> {
         let timeout = if self.run.batch.is_empty() { timeout } else { Duration::ZERO };
+        let now = self.now();
+        self.watch.iter_mut().for_each(|watch| watch.waits(now));
         self.driver.wait(Some(timeout))?;
+        let now = self.now();
+        self.watch.iter_mut().for_each(|watch| watch.woke(now));
         while let Some(completion) = self.driver.next() {
             match completion {
                 Completion::Received { token, bytes } => {

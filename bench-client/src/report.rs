@@ -12,6 +12,7 @@ use crate::{
     compression::Compression,
     payload::{Content, is_named},
     stats::{Bound, Failure, Interval, Stats, Times},
+    verdict::Evidence,
 };
 
 /// The results of a run.
@@ -28,6 +29,8 @@ pub(crate) struct Report {
     /// How long the load went on until the last connection had failed, if all have.
     pub(crate) failed_after: Option<Duration>,
     pub(crate) server: Option<ServerCost>,
+    /// The share of the machine's time that its host gave to others.
+    pub(crate) stolen: Option<f64>,
     /// What went wrong with the run itself.
     pub(crate) complaint: Option<String>,
 }
@@ -53,6 +56,11 @@ impl Report {
             && self.failed_after.is_none()
             && self.stats.echoes > 0
             && self.stats.opened == self.arguments.connections.get() as u64
+    }
+
+    /// By what the figures are judged.
+    pub(crate) fn evidence(&self) -> Evidence {
+        Evidence::new(&self.stats, self.arguments.rate, self.measured, self.stolen)
     }
 
     fn write_load(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,7 +181,19 @@ impl Report {
         )
     }
 
+    /// Whether the figures are the server's, and why not.
     fn write_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verdict, reasons) = self.evidence().judge();
+        if reasons.is_empty() {
+            return writeln!(f, "  {verdict}: the client was not in the way\n");
+        }
+        for (verdict, reason) in &reasons {
+            writeln!(f, "  {verdict}: {reason}")?;
+        }
+        writeln!(f)
+    }
+
+    fn write_outcome(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (failure, times) in self.stats.failures.iter() {
             writeln!(f, "  {:>10} x {failure}", count(times as f64))?;
         }
@@ -205,9 +225,9 @@ impl Display for Report {
             self.write_latency(f)?;
             writeln!(f)?;
             self.write_cost(f)?;
-            writeln!(f)?;
+            self.write_verdict(f)?;
         }
-        self.write_verdict(f)
+        self.write_outcome(f)
     }
 }
 
@@ -230,7 +250,7 @@ fn bound(bound: Bound) -> String {
 }
 
 /// Three digits and a unit.
-fn time(time: Duration) -> String {
+pub(crate) fn time(time: Duration) -> String {
     let nanos = time.as_nanos() as f64;
     let (value, unit) = match nanos {
         _ if nanos < 1e3 => (nanos, "ns"),

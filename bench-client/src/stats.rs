@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use hdrhistogram::Histogram;
 use wireloop::{http::HandshakeError, ws::ProtocolError};
 
+use crate::health::Health;
+
 /// Latencies, in nanoseconds, to three digits; those above are counted as this.
 const LATENCY_MAX: u64 = 120_000_000_000;
 
@@ -91,7 +93,8 @@ impl Times {
         (self.count() > 0).then(|| self.at(0.5))
     }
 
-    fn at(&self, share: f64) -> Bound {
+    /// The time that this share of all is not above, however few there are.
+    pub(crate) fn at(&self, share: f64) -> Bound {
         let time = Duration::from_nanos(self.times.value_at_quantile(share));
         Bound { time, is_exact: self.unanswered.is_none_or(|ages| time < ages.least) }
     }
@@ -257,6 +260,7 @@ pub(crate) struct Stats {
     pub(crate) failures: Failures,
     /// CPU time of the thread within the measurement.
     pub(crate) cpu: Duration,
+    pub(crate) health: Health,
 }
 
 impl Stats {
@@ -271,6 +275,7 @@ impl Stats {
             compressed: 0,
             failures: Failures::default(),
             cpu: Duration::ZERO,
+            health: Health::default(),
         }
     }
 
@@ -284,6 +289,7 @@ impl Stats {
         self.compressed += other.compressed;
         self.failures.merge(&other.failures);
         self.cpu += other.cpu;
+        self.health.merge(&other.health);
     }
 }
 
