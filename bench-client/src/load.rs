@@ -32,6 +32,9 @@ pub(crate) struct Loader<'p, D> {
     /// How many are neither open nor closed.
     opening: usize,
     closed: usize,
+    /// When the next progress line is told what has happened. Adding histograms takes longer than
+    /// a pass.
+    next_publish: Duration,
     /// When late messages are looked for.
     next_check: Duration,
     /// Within the measurement.
@@ -50,6 +53,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             connections: Vec::new(),
             opening: 0,
             closed: 0,
+            next_publish: Duration::ZERO,
             next_check: Duration::ZERO,
             watch: None,
             failed: Vec::new(),
@@ -259,7 +263,10 @@ impl<'p, D: Driver> Loader<'p, D> {
             }
         }
         self.flush();
-        self.run.publish();
+        if now >= self.next_publish {
+            self.next_publish = now + LOOK_AROUND;
+            self.run.publish();
+        }
         Ok(())
     }
 
