@@ -15,7 +15,7 @@ use crate::{
     compression,
     run::Run,
     stats::Failure,
-    window::{Echo, Message, Settled, Window},
+    window::{Echo, Message, OVERTAKEN_MAX, Settled, Window},
 };
 
 /// What a server may send that is asked for echoes of a certain size: more than that, but nothing
@@ -227,8 +227,12 @@ impl Connection {
     }
 
     /// In a closed loop, sends others in the place of messages that have been on their way for
-    /// too long. These are counted when a later one is answered, or at the end.
+    /// too long. These are counted when a later one is answered, or at the end. A server that
+    /// answers none of very many is given no more.
     pub(crate) fn replace_late(&mut self, now: Duration, run: &mut Run<'_>) {
+        if self.window.waiting() >= run.plan.arguments.depth.get() + OVERTAKEN_MAX {
+            return;
+        }
         let moment = now.saturating_sub(run.plan.arguments.answer_timeout);
         for _ in 0..self.window.give_up(moment) {
             self.send(now, now, run);

@@ -152,8 +152,10 @@ impl<'p, D: Driver> Loader<'p, D> {
                 self.send_due(pacer, start);
                 let due = start + pacer.due();
                 wait = wait.min(due.saturating_sub(self.now()));
+            } else {
+                self.replace_late();
+                wait = wait.min(self.next_check.saturating_sub(self.now()));
             }
-            self.replace_late();
             self.pass(wait)?;
         }
         self.run.is_loading = false;
@@ -174,7 +176,7 @@ impl<'p, D: Driver> Loader<'p, D> {
     /// with very many connections it would become late itself.
     fn replace_late(&mut self) {
         let now = self.now();
-        if self.run.plan.rate.is_some() || now < self.next_check {
+        if now < self.next_check {
             return;
         }
         let timeout = self.run.plan.arguments.answer_timeout;

@@ -70,7 +70,7 @@ fn expect_counted(arguments: &str, lie: impl Fn(u32) -> Option<Lie> + Send + 'st
         let _ = sender.send(tell(stream, &lie));
     });
     let text =
-        failure(&format!("-c 1 --text --answer-timeout 20ms --drain 200ms {arguments} {url}"));
+        failure(&format!("-c 1 --text --answer-timeout 20ms --drain 500ms {arguments} {url}"));
     let told = told.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_ne!(told, Faults::default());
     assert_eq!(Faults::of(&text), told, "{text}");
@@ -122,6 +122,14 @@ fn all_faults_together_are_counted_apart() {
 #[test]
 fn a_server_that_answers_nothing_leaves_all_unanswered() {
     expect_counted("--depth 2", |_| Some(Lie::Drop));
+}
+
+#[test]
+fn a_server_that_answers_nothing_is_not_sent_messages_without_end() {
+    let url = serve(1, |stream| answer(stream, |_, _, _| {}));
+    let text = failure(&format!("-c 1 --depth 16 --answer-timeout 0 --drain 0 {url}"));
+    // Those in flight, and 256 in the place of earlier ones.
+    assert_eq!(Faults::of(&text).lost, 272, "{text}");
 }
 
 #[test]
