@@ -15,8 +15,11 @@ use crate::{compression::Compression, payload::Content};
     version,
     long_about = None,
     after_help = "Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.\n\
+        A message without an answer counts with the age at which it was given up; figures that \
+        it may have made too small are marked >.\n\
         Exit codes: 0 all went well, 1 something failed or an echo was wrong or missing, \
-        2 a wrong argument, 130 interrupted twice. Ctrl-C ends the run early and prints what \
+        2 a wrong argument, 3 all went well but the figures are INVALID, which is more the \
+        client's doing than the server's, 130 interrupted twice. Ctrl-C ends the run early and prints what \
         there is."
 )]
 pub(crate) struct Arguments {
@@ -44,7 +47,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "rate")]
     pub(crate) depth: NonZeroUsize,
 
-    /// Payload of a message
+    /// Closed loop: time after which another message is sent in the place of one without answer
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    pub(crate) answer_timeout: Duration,
+
+    /// Payload of a message. From 16 bytes on it names its connection and its place there, so that
+    /// lost, repeated and reordered messages are told apart; shorter ones are compared with the one
+    /// that is due
     #[arg(short, long, value_name = "SIZE", default_value = "20", value_parser = size)]
     pub(crate) size: usize,
 

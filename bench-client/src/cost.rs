@@ -45,6 +45,45 @@ pub(crate) fn thread_cpu() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// The time for which the calling thread could have run and had no processor; zero if the kernel
+/// does not tell.
+pub(crate) fn thread_delay() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split(' ').nth(1).and_then(|second| second.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+/// What all processors of the machine have done, in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MachineTime {
+    total: u64,
+    /// The part in which the host ran something else.
+    stolen: u64,
+}
+
+impl MachineTime {
+    /// What has been done so far; `None` if the kernel does not tell.
+    pub(crate) fn now() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal; what follows is part
+    /// of the first two.
+    fn parse(text: &str) -> Option<Self> {
+        let line = text.lines().next()?.strip_prefix("cpu ")?;
+        let ticks: Vec<u64> =
+            line.split_whitespace().map_while(|field| field.parse().ok()).collect();
+        let ticks = ticks.get(..8)?;
+        Some(Self { total: ticks.iter().sum(), stolen: ticks[7] })
+    }
+
+    /// The share that was stolen since then.
+    pub(crate) fn stolen_since(self, earlier: Self) -> f64 {
+        let total = self.total.saturating_sub(earlier.total).max(1);
+        self.stolen.saturating_sub(earlier.stolen) as f64 / total as f64
+    }
+}
+
 /// The resident memory of a process in bytes, without the files it maps.
 pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
@@ -56,6 +95,15 @@ pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_host_takes_is_a_share() {
+        let earlier = MachineTime::parse("cpu  10 0 10 80 0 0 0 5 3 0\ncpu0 1").unwrap();
+        let later = MachineTime::parse("cpu  40 0 20 100 5 0 5 15 9 0\n").unwrap();
+        assert!((later.stolen_since(earlier) - 0.125).abs() < 1e-9);
+        assert!(MachineTime::parse("cpu 1 2 3").is_none());
+        assert!(MachineTime::now().is_some());
+    }
 
     #[test]
     fn this_process_has_a_cost() {

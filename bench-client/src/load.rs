@@ -6,7 +6,7 @@ use wireloop::io::{Completion, Driver, SendBatch, Token};
 
 use crate::{
     connection::{Connection, State, ended, not_connected},
-    cost,
+    health::Watch,
     pacer::Pacer,
     run::{Plan, Run},
     stats::{Failure, Stats},
@@ -32,6 +32,13 @@ pub(crate) struct Loader<'p, D> {
     /// How many are neither open nor closed.
     opening: usize,
     closed: usize,
+    /// When the next progress line is told what has happened. Adding histograms takes longer than
+    /// a pass.
+    next_publish: Duration,
+    /// When late messages are looked for.
+    next_check: Duration,
+    /// Within the measurement.
+    watch: Option<Watch>,
     failed: Vec<(Token, Failure)>,
     /// Connections that have more to send than what is in the batch.
     following: Vec<Token>,
@@ -46,6 +53,9 @@ impl<'p, D: Driver> Loader<'p, D> {
             connections: Vec::new(),
             opening: 0,
             closed: 0,
+            next_publish: Duration::ZERO,
+            next_check: Duration::ZERO,
+            watch: None,
             failed: Vec::new(),
             following: Vec::new(),
         }
@@ -74,7 +84,6 @@ impl<'p, D: Driver> Loader<'p, D> {
         let arguments = &self.run.plan.arguments;
         let most = arguments.connecting.get().div_ceil(arguments.threads.get());
         let timeout = arguments.connect_timeout;
-        let mut next_check = self.now();
         while (self.connections.len() < self.numbers.len() || self.opening > 0)
             && !self.is_interrupted()
         {
@@ -82,8 +91,8 @@ impl<'p, D: Driver> Loader<'p, D> {
                 self.connect();
             }
             self.pass(LOOK_AROUND)?;
-            if self.now() >= next_check {
-                next_check = self.now() + LOOK_AROUND;
+            if self.now() >= self.next_check {
+                self.next_check = self.now() + LOOK_AROUND;
                 self.fail_late(timeout);
             }
         }
@@ -125,39 +134,55 @@ impl<'p, D: Driver> Loader<'p, D> {
         if pacer.is_none() {
             self.release_first();
         }
-        let mut cpu_at_start = None;
         while let Some((from, until)) = self.run.plan.window() {
             let now = self.now();
-            if now >= until || self.closed == self.connections.len() {
+            if now >= until {
                 break;
             }
-            if now >= from && cpu_at_start.is_none() {
-                cpu_at_start = Some(cost::thread_cpu());
+            if self.closed == self.connections.len() {
+                self.run.plan.fail_thread();
+                break;
             }
-            let end = if cpu_at_start.is_none() { from } else { until };
+            if now >= from && self.watch.is_none() {
+                self.watch = Some(Watch::new(now));
+            }
+            let end = if self.watch.is_none() { from } else { until };
             let mut wait = end.saturating_sub(now).min(LOOK_AROUND);
             if let Some(pacer) = &mut pacer {
                 self.send_due(pacer, start);
                 let due = start + pacer.due();
                 wait = wait.min(due.saturating_sub(self.now()));
+            } else {
+                self.replace_late();
+                wait = wait.min(self.next_check.saturating_sub(self.now()));
             }
             self.pass(wait)?;
         }
         self.run.is_loading = false;
-        self.run.stats.cpu =
-            cpu_at_start.map_or(Duration::ZERO, |start| cost::thread_cpu().saturating_sub(start));
+        if let Some(watch) = self.watch.take() {
+            (self.run.stats.cpu, self.run.stats.health) = watch.end(self.now());
+        }
         Ok(())
     }
 
     /// The first messages of a closed loop, as many as may be in flight.
     fn release_first(&mut self) {
-        let depth = self.run.plan.arguments.depth.get();
         for index in 0..self.connections.len() {
-            self.with(index, |connection, now, run| {
-                for _ in 0..depth {
-                    connection.send(now, now, run);
-                }
-            });
+            self.with(index, |connection, now, run| connection.send_first(now, run));
+        }
+    }
+
+    /// Sends others in the place of the messages of a closed loop that are late. Not in each pass:
+    /// with very many connections it would become late itself.
+    fn replace_late(&mut self) {
+        let now = self.now();
+        if now < self.next_check {
+            return;
+        }
+        let timeout = self.run.plan.arguments.answer_timeout;
+        self.next_check = now + (timeout / 8).max(Duration::from_millis(10));
+        for index in 0..self.connections.len() {
+            self.with(index, |connection, now, run| connection.replace_late(now, run));
         }
     }
 
@@ -171,7 +196,8 @@ impl<'p, D: Driver> Loader<'p, D> {
             let connection = &self.connections[index];
             if !connection.is_open() || connection.in_flight() >= most {
                 if self.run.measures(start + due) {
-                    self.run.fails(Failure::Missed);
+                    let is_open = connection.is_open();
+                    self.run.fails(if is_open { Failure::Missed } else { Failure::Unsent });
                 }
                 continue;
             }
@@ -187,9 +213,9 @@ impl<'p, D: Driver> Loader<'p, D> {
         {
             self.pass(LOOK_AROUND)?;
         }
-        let open = self.connections.iter().filter(|connection| connection.is_open());
-        let unanswered = open.map(|connection| connection.unanswered(&self.run)).sum();
-        self.run.stats.failures.add_many(Failure::Unanswered, unanswered);
+        for index in 0..self.connections.len() {
+            self.with(index, |connection, now, run| connection.abandon(now, run));
+        }
         Ok(())
     }
 
@@ -207,7 +233,11 @@ impl<'p, D: Driver> Loader<'p, D> {
     /// One pass: receives from everything that is ready, then sends.
     fn pass(&mut self, timeout: Duration) -> io::Result<()> {
         let timeout = if self.run.batch.is_empty() { timeout } else { Duration::ZERO };
+        let now = self.now();
+        self.watch.iter_mut().for_each(|watch| watch.waits(now));
         self.driver.wait(Some(timeout))?;
+        let now = self.now();
+        self.watch.iter_mut().for_each(|watch| watch.woke(now));
         while let Some(completion) = self.driver.next() {
             match completion {
                 Completion::Received { token, bytes } => {
@@ -235,7 +265,10 @@ impl<'p, D: Driver> Loader<'p, D> {
             }
         }
         self.flush();
-        self.run.publish();
+        if now >= self.next_publish {
+            self.next_publish = now + LOOK_AROUND;
+            self.run.publish();
+        }
         Ok(())
     }
 
@@ -303,8 +336,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             State::Closed => return,
             State::Closing => {}
             _ => {
-                let unanswered = connection.unanswered(&self.run);
-                self.run.stats.failures.add_many(Failure::Unanswered, unanswered);
+                connection.abandon(self.run.plan.now(), &mut self.run);
                 self.run.fails(failure);
             }
         }

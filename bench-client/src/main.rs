@@ -7,6 +7,7 @@ mod cli;
 mod compression;
 mod connection;
 mod cost;
+mod health;
 mod hold;
 mod load;
 mod pacer;
@@ -16,12 +17,14 @@ mod run;
 mod server;
 mod stats;
 mod target;
+mod verdict;
+mod window;
 
 use std::{
     io,
     ops::Range,
     process::ExitCode,
-    sync::{Arc, Mutex, OnceLock, mpsc},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicUsize, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -35,7 +38,7 @@ use wireloop::{
 
 use crate::{
     cli::Arguments,
-    cost::{CpuTime, resident_bytes},
+    cost::{CpuTime, MachineTime, resident_bytes},
     load::Loader,
     payload::{Content, Payloads},
     report::{Progress, Report, ServerCost},
@@ -43,6 +46,7 @@ use crate::{
     server::LocalServer,
     stats::{Interval, Stats},
     target::Target,
+    verdict::Verdict,
 };
 
 /// Descriptors that are not connections.
@@ -50,6 +54,9 @@ const RESERVED_FILES: u64 = 64;
 
 /// How long the server is left alone before its memory is read.
 const SETTLE_TIME: Duration = Duration::from_millis(200);
+
+/// The exit code when all went well but the figures are not the server's.
+const INVALID: u8 = 3;
 
 /// The exit code after a second signal, as a shell gives it for SIGINT.
 const INTERRUPTED: i32 = 130;
@@ -77,7 +84,11 @@ fn main() -> ExitCode {
     match measure(arguments) {
         Ok(report) => {
             println!("{report}");
-            if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            match report.evidence().judge().0 {
+                _ if !report.is_good() => ExitCode::FAILURE,
+                Verdict::Invalid => ExitCode::from(INVALID),
+                Verdict::Valid | Verdict::Suspect => ExitCode::SUCCESS,
+            }
         }
         Err(error) => complain(&error),
     }
@@ -109,12 +120,14 @@ fn measure(arguments: Arguments) -> Result<Report, String> {
         payloads: Payloads::new(arguments.size, arguments.content(), &mut rand::make_rng()),
         kind: if arguments.content() == Content::Bytes { Kind::Binary } else { Kind::Text },
         rate: arguments.rate,
-        arguments,
         target,
         epoch: Instant::now(),
         schedule: OnceLock::new(),
         interrupted: OnceLock::new(),
+        threads_left: AtomicUsize::new(arguments.threads.min(arguments.connections).get()),
+        failed: OnceLock::new(),
         interval: Mutex::new(Interval::new()),
+        arguments,
     });
     let mut report = run(&plan, pid, local.is_some())?;
     if let Some(server) = local
@@ -138,7 +151,7 @@ fn run(plan: &Arc<Plan>, pid: Option<u32>, is_local: bool) -> Result<Report, Str
     let mut progress = Progress::new(plan.arguments.quiet);
     let (opened, all_opened) = mpsc::channel::<usize>();
 
-    let (stats, server) = thread::scope(|scope| {
+    let (stats, server, stolen) = thread::scope(|scope| {
         let threads: Vec<_> = drivers
             .into_iter()
             .zip(shares)
@@ -158,12 +171,13 @@ fn run(plan: &Arc<Plan>, pid: Option<u32>, is_local: bool) -> Result<Report, Str
             })
             .collect();
         drop(opened);
-        let server = watch(plan, pid, resident_before, &all_opened, &wakers, &mut progress);
+        let (server, stolen) =
+            watch(plan, pid, resident_before, &all_opened, &wakers, &mut progress);
         let mut stats = Stats::new();
         for thread in threads {
             stats.merge(&thread.join().map_err(|_| "a thread panicked")?.map_err(failed)?);
         }
-        Ok::<_, String>((stats, server))
+        Ok::<_, String>((stats, server, stolen))
     })?;
 
     progress.finish();
@@ -175,13 +189,15 @@ fn run(plan: &Arc<Plan>, pid: Option<u32>, is_local: bool) -> Result<Report, Str
         stats,
         measured: until - from,
         was_interrupted: plan.interrupted.get().is_some(),
+        failed_after: plan.failed.get().map(|moment| moment.saturating_sub(plan.start())),
         server,
+        stolen,
         complaint: None,
     })
 }
 
-/// Waits for the connections, sets the schedule, and reads the server's cost at both ends of the
-/// measurement.
+/// Waits for the connections, sets the schedule, and reads at both ends of the measurement what the
+/// server costs and what share of the machine was stolen.
 fn watch(
     plan: &Plan,
     pid: Option<u32>,
@@ -189,7 +205,7 @@ fn watch(
     all_opened: &mpsc::Receiver<usize>,
     wakers: &[Waker],
     progress: &mut Progress,
-) -> Option<ServerCost> {
+) -> (Option<ServerCost>, Option<f64>) {
     let mut next_line = plan.now() + Duration::from_secs(1);
     let mut show = |phase: &str| {
         if plan.now() >= next_line
@@ -227,15 +243,21 @@ fn watch(
     };
     wait_until("warm-up", |plan| plan.window().unwrap_or_default().0);
     let cpu_before = pid.and_then(CpuTime::of);
+    let machine_before = MachineTime::now();
     wait_until("measuring", |plan| plan.window().unwrap_or_default().1);
-    let cpu = pid.and_then(CpuTime::of)?.since(cpu_before?);
-    let grown = resident_open?.saturating_sub(resident_before?);
-    Some(ServerCost {
-        cpu: cpu.total,
-        system: cpu.system.min(cpu.total),
-        bytes_per_connection: grown as f64 / plan.arguments.connections.get() as f64,
-        resident_bytes: pid.and_then(resident_bytes)?,
-    })
+    let machine = MachineTime::now().zip(machine_before);
+    let stolen = machine.map(|(after, before)| after.stolen_since(before));
+    let cost = || {
+        let cpu = pid.and_then(CpuTime::of)?.since(cpu_before?);
+        let grown = resident_open?.saturating_sub(resident_before?);
+        Some(ServerCost {
+            cpu: cpu.total,
+            system: cpu.system.min(cpu.total),
+            bytes_per_connection: grown as f64 / plan.arguments.connections.get() as f64,
+            resident_bytes: pid.and_then(resident_bytes)?,
+        })
+    };
+    (cost(), stolen)
 }
 
 /// The connections, divided among the threads.

@@ -10,8 +10,9 @@ use std::{
 use crate::{
     cli::Arguments,
     compression::Compression,
-    payload::Content,
-    stats::{Interval, Stats, Times},
+    payload::{Content, is_named},
+    stats::{Bound, Failure, Interval, Stats, Times},
+    verdict::Evidence,
 };
 
 /// The results of a run.
@@ -25,7 +26,11 @@ pub(crate) struct Report {
     /// The length of the measurement.
     pub(crate) measured: Duration,
     pub(crate) was_interrupted: bool,
+    /// How long the load went on until the last connection had failed, if all have.
+    pub(crate) failed_after: Option<Duration>,
     pub(crate) server: Option<ServerCost>,
+    /// The share of the machine's time that its host gave to others.
+    pub(crate) stolen: Option<f64>,
     /// What went wrong with the run itself.
     pub(crate) complaint: Option<String>,
 }
@@ -48,8 +53,14 @@ impl Report {
     pub(crate) fn is_good(&self) -> bool {
         self.stats.failures.total() == 0
             && self.complaint.is_none()
+            && self.failed_after.is_none()
             && self.stats.echoes > 0
             && self.stats.opened == self.arguments.connections.get() as u64
+    }
+
+    /// By what the figures are judged.
+    pub(crate) fn evidence(&self) -> Evidence {
+        Evidence::new(&self.stats, self.arguments.rate, self.measured, self.stolen)
     }
 
     fn write_load(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,12 +98,31 @@ impl Report {
             "  {} echoes in {seconds:.2} s, every byte compared",
             count(self.stats.echoes as f64)
         )?;
-        writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s each way\n", count(rate))
+        writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s each way", count(rate))?;
+        self.write_verification(f)
+    }
+
+    /// What was wrong with the echoes, and what was not.
+    fn write_verification(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |failure| count(self.stats.failures.of(failure) as f64);
+        if !is_named(self.arguments.size) {
+            let corrupt = of(Failure::WrongContent);
+            return writeln!(f, "  {corrupt} corrupt; too short to tell lost or reordered\n");
+        }
+        writeln!(
+            f,
+            "  {} lost, {} repeated, {} reordered, {} corrupt, {} with the wrong opcode\n",
+            of(Failure::Lost),
+            of(Failure::Duplicate),
+            of(Failure::Reordered),
+            of(Failure::WrongContent),
+            of(Failure::WrongKind),
+        )
     }
 
     fn write_latency(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "  {:<10}", "latency")?;
-        for name in ["p50", "p75", "p90", "p99", "p99.9", "p99.99", "max", "mean"] {
+        for name in ["p50", "p90", "p95", "p99", "p99.9", "p99.99", "max", "mean"] {
             write!(f, "{name:>10}")?;
         }
         writeln!(f)?;
@@ -100,11 +130,25 @@ impl Report {
             write_times(f, "response", &self.stats.response)?;
             write_times(f, "service", &self.stats.service)?;
             write_times(f, "send lag", &self.stats.lag)?;
-            writeln!(f, "  response: from the intended send; service: from the write")?;
         } else {
             write_times(f, "echo", &self.stats.service)?;
         }
-        write_times(f, "opening", &self.stats.handshake)
+        write_times(f, "opening", &self.stats.handshake)?;
+        writeln!(
+            f,
+            "  {}",
+            match self.arguments.rate {
+                Some(_) => "response: from the intended send; service: from the write",
+                None => "echo: from the write, which in a closed loop is the intended send",
+            }
+        )?;
+        if let Some(ages) = self.stats.response.unanswered() {
+            let messages = plural(ages.count as usize, "message");
+            let oldest = time(ages.most);
+            write!(f, "  {messages} without an answer, {oldest} the oldest, ")?;
+            writeln!(f, "count with their age; >: at least")?;
+        }
+        Ok(())
     }
 
     fn write_cost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,12 +181,28 @@ impl Report {
         )
     }
 
+    /// Whether the figures are the server's, and why not.
     fn write_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verdict, reasons) = self.evidence().judge();
+        if reasons.is_empty() {
+            return writeln!(f, "  {verdict}: the client was not in the way\n");
+        }
+        for (verdict, reason) in &reasons {
+            writeln!(f, "  {verdict}: {reason}")?;
+        }
+        writeln!(f)
+    }
+
+    fn write_outcome(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (failure, times) in self.stats.failures.iter() {
             writeln!(f, "  {:>10} x {failure}", count(times as f64))?;
         }
         if let Some(complaint) = &self.complaint {
             writeln!(f, "  {complaint}")?;
+        }
+        if let Some(load) = self.failed_after {
+            let load = time(load);
+            writeln!(f, "  all connections had failed after {load}: the run has ended early")?;
         }
         if self.was_interrupted {
             writeln!(f, "  interrupted: these are the results until then")?;
@@ -165,26 +225,32 @@ impl Display for Report {
             self.write_latency(f)?;
             writeln!(f)?;
             self.write_cost(f)?;
-            writeln!(f)?;
+            self.write_verdict(f)?;
         }
-        self.write_verdict(f)
+        self.write_outcome(f)
     }
 }
 
 fn write_times(f: &mut fmt::Formatter<'_>, name: &str, times: &Times) -> fmt::Result {
     write!(f, "  {name:<10}")?;
-    for share in [0.5, 0.75, 0.9, 0.99, 0.999, 0.9999] {
-        let quantile = times.quantile(share).map_or_else(|| "-".into(), time);
+    for share in [0.5, 0.9, 0.95, 0.99, 0.999, 0.9999] {
+        let quantile = times.quantile(share).map_or_else(|| "-".into(), bound);
         write!(f, "{quantile:>10}")?;
     }
     match times.count() {
         0 => writeln!(f, "{:>10}{:>10}", "-", "-"),
-        _ => writeln!(f, "{:>10}{:>10}", time(times.max()), time(times.mean())),
+        _ => writeln!(f, "{:>10}{:>10}", bound(times.max()), bound(times.mean())),
     }
 }
 
+/// A time, marked if it is only what the time is at least.
+fn bound(bound: Bound) -> String {
+    let mark = if bound.is_exact { "" } else { ">" };
+    format!("{mark}{}", time(bound.time))
+}
+
 /// Three digits and a unit.
-fn time(time: Duration) -> String {
+pub(crate) fn time(time: Duration) -> String {
     let nanos = time.as_nanos() as f64;
     let (value, unit) = match nanos {
         _ if nanos < 1e3 => (nanos, "ns"),
@@ -238,11 +304,11 @@ impl Progress {
         }
         let mut line = format!("{phase:<10} {:>9} open", count(self.open as f64));
         if interval.response.count() > 0 {
-            let p99 = interval.response.quantile(0.99).map_or_else(|| "-".into(), time);
+            let p99 = interval.response.quantile(0.99).map_or_else(|| "-".into(), bound);
             line += &format!(
                 "  {:>10} msg/s  p50 {:>8}  p99 {p99:>8}",
                 count(interval.response.count() as f64),
-                interval.response.median().map_or_else(|| "-".into(), time),
+                interval.response.median().map_or_else(|| "-".into(), bound),
             );
         }
         if self.failures > 0 {

@@ -1,7 +1,10 @@
 //! What the threads of a run share, and what each of them has to itself.
 
 use std::{
-    sync::{Mutex, OnceLock},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -33,6 +36,10 @@ pub(crate) struct Plan {
     pub(crate) schedule: OnceLock<Schedule>,
     /// When the run was interrupted.
     pub(crate) interrupted: OnceLock<Duration>,
+    /// How many threads have a connection left.
+    pub(crate) threads_left: AtomicUsize,
+    /// When the last connection of all had failed.
+    pub(crate) failed: OnceLock<Duration>,
     /// What has happened since the last progress line.
     pub(crate) interval: Mutex<Interval>,
 }
@@ -58,13 +65,24 @@ impl Plan {
         self.epoch.elapsed()
     }
 
-    /// The measurement, as far as it has got if the run was interrupted.
+    /// When the load began, or now.
+    pub(crate) fn start(&self) -> Duration {
+        self.schedule.get().map_or_else(|| self.now(), |schedule| schedule.start)
+    }
+
+    /// All connections of a thread have failed. When the last thread says so the run is over.
+    pub(crate) fn fail_thread(&self) {
+        if self.threads_left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.failed.get_or_init(|| self.now());
+        }
+    }
+
+    /// The measurement, as far as it has got if the run was interrupted or has failed.
     pub(crate) fn window(&self) -> Option<(Duration, Duration)> {
-        let schedule = self.schedule.get()?;
-        let until = self.interrupted.get().map_or(schedule.measure_until, |interrupted| {
-            schedule.measure_until.min((*interrupted).max(schedule.measure_from))
-        });
-        Some((schedule.measure_from, until))
+        let Schedule { measure_from, measure_until, .. } = *self.schedule.get()?;
+        let ends = [self.interrupted.get(), self.failed.get()].into_iter().flatten();
+        let end = ends.copied().fold(measure_until, Duration::min);
+        Some((measure_from.min(end), end))
     }
 }
 
@@ -118,6 +136,14 @@ impl<'p> Run<'p> {
         if self.measures(intended) {
             self.stats.response.record(response);
             self.stats.service.record(now.saturating_sub(sent));
+        }
+    }
+
+    /// A message has been given up.
+    pub(crate) fn record_unanswered(&mut self, intended: Duration, sent: Duration, now: Duration) {
+        if self.measures(intended) {
+            self.stats.response.record_unanswered(now.saturating_sub(intended));
+            self.stats.service.record_unanswered(now.saturating_sub(sent));
         }
     }
 

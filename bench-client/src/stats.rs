@@ -5,57 +5,113 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use hdrhistogram::Histogram;
 use wireloop::{http::HandshakeError, ws::ProtocolError};
 
+use crate::health::Health;
+
 /// Latencies, in nanoseconds, to three digits; those above are counted as this.
 const LATENCY_MAX: u64 = 120_000_000_000;
 
 /// Times with their distribution.
+///
+/// A message that was not answered counts with its age when it was given up, in the response times
+/// as in the service times: without it a server that answers no slow message would look fast. As
+/// its time would have been longer, all that is not below the least of these ages is a lower bound,
+/// and what is below is exact.
 #[derive(Clone, Debug)]
-pub(crate) struct Times(Histogram<u64>);
+pub(crate) struct Times {
+    times: Histogram<u64>,
+    unanswered: Option<Ages>,
+}
+
+/// The ages of messages that were not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ages {
+    pub(crate) count: u64,
+    pub(crate) least: Duration,
+    pub(crate) most: Duration,
+}
+
+/// A time, or what it is at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub(crate) time: Duration,
+    pub(crate) is_exact: bool,
+}
 
 impl Times {
     pub(crate) fn new() -> Self {
-        Self(Histogram::new_with_bounds(1, LATENCY_MAX, 3).expect("the bounds are constants"))
+        let times = Histogram::new_with_bounds(1, LATENCY_MAX, 3);
+        Self { times: times.expect("the bounds are constants"), unanswered: None }
     }
 
     pub(crate) fn record(&mut self, time: Duration) {
-        self.0.saturating_record((time.as_nanos() as u64).max(1));
+        self.times.saturating_record((time.as_nanos() as u64).max(1));
+    }
+
+    /// Records the age of a message that was not answered.
+    pub(crate) fn record_unanswered(&mut self, age: Duration) {
+        self.record(age);
+        self.add_ages(Ages { count: 1, least: age, most: age });
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("the bounds are the same");
+        self.times.add(&other.times).expect("the bounds are the same");
+        if let Some(ages) = other.unanswered {
+            self.add_ages(ages);
+        }
+    }
+
+    fn add_ages(&mut self, more: Ages) {
+        let ages = self.unanswered.get_or_insert(Ages { count: 0, ..more });
+        ages.count += more.count;
+        ages.least = ages.least.min(more.least);
+        ages.most = ages.most.max(more.most);
+    }
+
+    /// The ages of the messages that were not answered, if there are any.
+    pub(crate) fn unanswered(&self) -> Option<Ages> {
+        self.unanswered
     }
 
     pub(crate) fn count(&self) -> u64 {
-        self.0.len()
+        self.times.len()
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.reset();
+        self.times.reset();
+        self.unanswered = None;
     }
 
     /// The time that this share of all is not above; `None` if fewer than ten are above it, which
     /// would say more about luck than about the server.
-    pub(crate) fn quantile(&self, share: f64) -> Option<Duration> {
-        let above = self.0.len() as f64 * (1.0 - share);
-        (above >= 10.0).then(|| Duration::from_nanos(self.0.value_at_quantile(share)))
+    pub(crate) fn quantile(&self, share: f64) -> Option<Bound> {
+        let above = self.times.len() as f64 * (1.0 - share);
+        (above >= 10.0).then(|| self.at(share))
     }
 
     /// The time that half of all are not above.
-    pub(crate) fn median(&self) -> Option<Duration> {
-        (self.count() > 0).then(|| Duration::from_nanos(self.0.value_at_quantile(0.5)))
+    pub(crate) fn median(&self) -> Option<Bound> {
+        (self.count() > 0).then(|| self.at(0.5))
     }
 
-    pub(crate) fn max(&self) -> Duration {
-        Duration::from_nanos(self.0.max())
+    /// The time that this share of all is not above, however few there are.
+    pub(crate) fn at(&self, share: f64) -> Bound {
+        let time = Duration::from_nanos(self.times.value_at_quantile(share));
+        Bound { time, is_exact: self.unanswered.is_none_or(|ages| time < ages.least) }
     }
 
-    pub(crate) fn mean(&self) -> Duration {
-        Duration::from_nanos(self.0.mean() as u64)
+    pub(crate) fn max(&self) -> Bound {
+        let time = Duration::from_nanos(self.times.max());
+        Bound { time, is_exact: self.unanswered.is_none() }
+    }
+
+    pub(crate) fn mean(&self) -> Bound {
+        let time = Duration::from_nanos(self.times.mean() as u64);
+        Bound { time, is_exact: self.unanswered.is_none() }
     }
 
     /// The times in nanoseconds, to the histogram's precision, and how often each came.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.0.iter_recorded().map(|time| (time.value_iterated_to(), time.count_at_value()))
+        self.times.iter_recorded().map(|time| (time.value_iterated_to(), time.count_at_value()))
     }
 }
 
@@ -75,9 +131,14 @@ pub(crate) enum Failure {
     ClosedByServer(u16),
     WrongContent,
     WrongKind,
+    Lost,
+    Duplicate,
+    Reordered,
+    Foreign,
     Unexpected,
     Unanswered,
     Missed,
+    Unsent,
 }
 
 impl fmt::Display for Failure {
@@ -99,10 +160,15 @@ impl fmt::Display for Failure {
             Self::Protocol(error) => write!(f, "protocol error: {error}"),
             Self::ClosedByServer(code) => write!(f, "closed by the server with {code}"),
             Self::WrongContent => f.write_str("echo with wrong content"),
-            Self::WrongKind => f.write_str("echo of the wrong kind"),
+            Self::WrongKind => f.write_str("echo with the wrong opcode"),
+            Self::Lost => f.write_str("message lost: later ones were answered"),
+            Self::Duplicate => f.write_str("echo that had come before"),
+            Self::Reordered => f.write_str("echo that came after a later one"),
+            Self::Foreign => f.write_str("echo of another connection"),
             Self::Unexpected => f.write_str("message that nobody asked for"),
             Self::Unanswered => f.write_str("message without an answer"),
             Self::Missed => f.write_str("message not sent: too many in flight"),
+            Self::Unsent => f.write_str("message not sent: its connection had failed"),
         }
     }
 }
@@ -166,6 +232,10 @@ impl Failures {
         self.0.iter().map(|(failure, count)| (*failure, *count))
     }
 
+    pub(crate) fn of(&self, failure: Failure) -> u64 {
+        self.0.get(&failure).copied().unwrap_or(0)
+    }
+
     pub(crate) fn total(&self) -> u64 {
         self.0.values().sum()
     }
@@ -190,6 +260,7 @@ pub(crate) struct Stats {
     pub(crate) failures: Failures,
     /// CPU time of the thread within the measurement.
     pub(crate) cpu: Duration,
+    pub(crate) health: Health,
 }
 
 impl Stats {
@@ -204,6 +275,7 @@ impl Stats {
             compressed: 0,
             failures: Failures::default(),
             cpu: Duration::ZERO,
+            health: Health::default(),
         }
     }
 
@@ -217,6 +289,7 @@ impl Stats {
         self.compressed += other.compressed;
         self.failures.merge(&other.failures);
         self.cpu += other.cpu;
+        self.health.merge(&other.health);
     }
 }
 
@@ -244,9 +317,29 @@ mod tests {
         for millis in 1..=1000 {
             times.record(Duration::from_millis(millis));
         }
-        let p99 = times.quantile(0.99).unwrap().as_secs_f64();
+        let p99 = times.quantile(0.99).unwrap().time.as_secs_f64();
         assert!((p99 - 0.990).abs() < 0.001, "{p99}");
         assert_eq!(times.quantile(0.999), None);
+    }
+
+    #[test]
+    fn what_unanswered_messages_may_change_is_a_bound() {
+        let mut times = Times::new();
+        for millis in 1..=900 {
+            times.record(Duration::from_millis(millis));
+        }
+        let mut others = Times::new();
+        for millis in 601..=700 {
+            others.record_unanswered(Duration::from_millis(millis));
+        }
+        times.add(&others);
+        let is_exact = |share| times.quantile(share).map(|bound| bound.is_exact);
+        assert_eq!(is_exact(0.5), Some(true));
+        assert_eq!(is_exact(0.59), Some(true));
+        assert_eq!(is_exact(0.61), Some(false));
+        assert!(!times.max().is_exact);
+        let (least, most) = (Duration::from_millis(601), Duration::from_millis(700));
+        assert_eq!(times.unanswered(), Some(Ages { count: 100, least, most }));
     }
 
     #[test]

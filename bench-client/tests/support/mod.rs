@@ -3,18 +3,21 @@
 #![allow(dead_code, reason = "each test is a crate of its own and uses a part of this")]
 
 use std::{
-    io::{Read, Write},
+    io::{BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{Command, Output},
     thread,
+    time::Duration,
 };
 
 use wireloop::http::HeaderSlots;
 
-/// Runs for half a second.
+/// Runs for half a second, unless told otherwise.
 pub(crate) fn bench(arguments: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wireloop-bench"))
-        .args(["--warm-up", "100ms", "-d", "500ms", "--quiet"])
+        .arg("--quiet")
+        .args(if arguments.contains("--warm-up ") { &[][..] } else { &["--warm-up", "100ms"] })
+        .args(if arguments.contains("-d ") { &[][..] } else { &["-d", "500ms"] })
         .args(arguments.split_whitespace())
         .output()
         .unwrap()
@@ -27,6 +30,37 @@ pub(crate) fn failure(arguments: &str) -> String {
     String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
 }
 
+/// The numbers of what was wrong with the echoes, as the report has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    pub(crate) lost: u64,
+    pub(crate) repeated: u64,
+    pub(crate) reordered: u64,
+    pub(crate) corrupt: u64,
+    pub(crate) wrong_opcode: u64,
+}
+
+impl Faults {
+    /// Reads them from a report, in which what was lost last may be called unanswered.
+    pub(crate) fn of(report: &str) -> Self {
+        let line = report.lines().find(|line| line.contains(" lost, ")).unwrap();
+        let mut numbers = line.trim().split(", ").map(|part| number(part.split(' ').next()));
+        let mut next = || numbers.next().unwrap();
+        let unanswered = report.lines().find(|line| line.ends_with("x message without an answer"));
+        Self {
+            lost: next() + unanswered.map_or(0, |line| number(line.split_whitespace().next())),
+            repeated: next(),
+            reordered: next(),
+            corrupt: next(),
+            wrong_opcode: next(),
+        }
+    }
+}
+
+fn number(text: Option<&str>) -> u64 {
+    text.unwrap().replace(',', "").parse().unwrap()
+}
+
 /// Serves connections one after the other, in a thread.
 pub(crate) fn serve(connections: usize, serve: impl Fn(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -37,6 +71,17 @@ pub(crate) fn serve(connections: usize, serve: impl Fn(TcpStream) + Send + 'stat
         }
     });
     url
+}
+
+/// Serves connections at the same time, each in a thread.
+pub(crate) fn serve_all(
+    connections: usize,
+    each: impl Fn(TcpStream) + Clone + Send + 'static,
+) -> String {
+    serve(connections, move |stream| {
+        let each = each.clone();
+        thread::spawn(move || each(stream));
+    })
 }
 
 /// The bytes of a request head.
@@ -66,25 +111,108 @@ pub(crate) fn accept(stream: &mut TcpStream, lines: &str) {
 }
 
 /// An echo of short frames, by hand, that changes payloads as it likes.
-pub(crate) fn echo(mut stream: TcpStream, change: impl Fn(u32, &mut [u8])) {
+pub(crate) fn echo(stream: TcpStream, change: impl Fn(u32, &mut [u8])) {
+    answer(stream, |number, mut frame, answers| {
+        change(number, &mut frame.payload);
+        answers.push(frame);
+    });
+}
+
+/// A short frame, not masked.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    /// FIN and the opcode.
+    pub(crate) first: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// Answers each text or binary frame, numbered from 0, with the frames that are pushed; a Close
+/// with itself.
+pub(crate) fn answer(mut stream: TcpStream, mut respond: impl FnMut(u32, Frame, &mut Vec<Frame>)) {
     accept(&mut stream, "");
-    for number in 0.. {
-        let mut header = [0; 6];
-        if stream.read_exact(&mut header).is_err() {
+    let mut input = BufReader::new(stream.try_clone().unwrap());
+    let mut answers = Vec::new();
+    let mut number = 0;
+    while let Some(frame) = read_frame(&mut input) {
+        let is_close = frame.first == 0x88;
+        if is_close {
+            answers.push(frame);
+        } else {
+            respond(number, frame, &mut answers);
+            number += 1;
+        }
+        let mut bytes = Vec::new();
+        for frame in answers.drain(..) {
+            bytes.extend([frame.first, frame.payload.len() as u8]);
+            bytes.extend(frame.payload);
+        }
+        if stream.write_all(&bytes).is_err() || is_close {
             return;
         }
-        let mut payload = vec![0; usize::from(header[1] & 0x7f)];
-        stream.read_exact(&mut payload).unwrap();
-        for (place, byte) in payload.iter_mut().enumerate() {
-            *byte ^= header[2 + place % 4];
+    }
+}
+
+/// The next frame, unless the stream has ended.
+fn read_frame(input: &mut impl Read) -> Option<Frame> {
+    let mut header = [0; 6];
+    input.read_exact(&mut header).ok()?;
+    let mut payload = vec![0; usize::from(header[1] & 0x7f)];
+    input.read_exact(&mut payload).ok()?;
+    for (place, byte) in payload.iter_mut().enumerate() {
+        *byte ^= header[2 + place % 4];
+    }
+    Some(Frame { first: header[0], payload })
+}
+
+/// A line of the table of times.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) p50: Time,
+    pub(crate) p90: Time,
+    pub(crate) p95: Time,
+    pub(crate) p99: Time,
+    pub(crate) max: Time,
+}
+
+/// A time of the table; none is one without an end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time {
+    pub(crate) time: Duration,
+    pub(crate) is_exact: bool,
+}
+
+impl Row {
+    /// Reads the line with this name.
+    pub(crate) fn of(report: &str, name: &str) -> Self {
+        let header = report.lines().find(|line| line.starts_with("  latency ")).unwrap();
+        let line = report.lines().find(|line| line.starts_with(&format!("  {name} "))).unwrap();
+        let cell = |column: &str| {
+            // The columns end where their names do.
+            let end = header.find(&format!(" {column} ")).unwrap() + 1 + column.len();
+            Time::read(line[end - 9..end].trim())
+        };
+        Self {
+            p50: cell("p50"),
+            p90: cell("p90"),
+            p95: cell("p95"),
+            p99: cell("p99"),
+            max: cell("max"),
         }
-        if header[0] == 0x82 {
-            change(number, &mut payload);
-        }
-        let mut answer = vec![header[0], header[1] & 0x7f];
-        answer.extend(payload);
-        if stream.write_all(&answer).is_err() || header[0] == 0x88 {
-            return;
-        }
+    }
+}
+
+impl Time {
+    fn read(text: &str) -> Self {
+        let is_exact = !text.starts_with('>');
+        let Some((number, unit)) = text.trim_start_matches('>').split_once(' ') else {
+            return Self { time: Duration::MAX, is_exact };
+        };
+        let seconds = match unit {
+            "ns" => 1e-9,
+            "us" => 1e-6,
+            "ms" => 1e-3,
+            _ => 1.0,
+        };
+        Self { time: Duration::from_secs_f64(number.parse::<f64>().unwrap() * seconds), is_exact }
     }
 }

@@ -1,0 +1,211 @@
+//! Whether the figures of a run are the server's: what the client, or the machine below it, has
+//! added to them.
+
+use std::{fmt, time::Duration};
+
+use crate::{health::Health, report::time, stats::Stats};
+
+/// What the figures are worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    Valid,
+    /// To be read with the reasons in mind.
+    Suspect,
+    /// They tell more about the client than about the server.
+    Invalid,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Valid => "VALID",
+            Self::Suspect => "SUSPECT",
+            Self::Invalid => "INVALID",
+        })
+    }
+}
+
+/// A reason not to believe the figures, and how bad it is.
+pub(crate) type Reason = (Verdict, String);
+
+/// From where on something is suspect, and from where on it is invalid.
+type Limits = (f64, f64);
+
+/// p99 of the send lag by p99 of the response time: so much of that is the client's own.
+const LAG: Limits = (0.1, 0.5);
+
+/// The same in seconds: less is the noise of any wake-up.
+const LAG_SECONDS: Limits = (200e-6, 1e-3);
+
+/// The share of the offered messages that were not sent.
+const UNSENT: Limits = (0.01, 0.05);
+
+/// The share of the time in which a thread had stalled. From a hundredth on p99 is that of the
+/// stalls.
+const STALLED: Limits = (0.001, 0.01);
+
+/// The share of the time in which a thread waited for a processor.
+const DELAYED: Limits = (0.02, 0.1);
+
+/// The share of the time in which a thread of an open loop ran. In a closed loop a busy client is
+/// the limit of the throughput, which is suspect at most.
+const BUSY: Limits = (0.8, 0.95);
+
+/// The share of the machine's time that its host gave to others.
+const STOLEN: Limits = (0.01, 0.05);
+
+/// What is known of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evidence {
+    pub(crate) health: Health,
+    /// Of an open loop.
+    pub(crate) schedule: Option<Punctuality>,
+    /// The share that the host took, if the kernel tells.
+    pub(crate) stolen: Option<f64>,
+}
+
+/// How an open loop kept its schedule.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Punctuality {
+    pub(crate) offered: f64,
+    pub(crate) sent: u64,
+    /// The 99th percentiles.
+    pub(crate) lag: Duration,
+    pub(crate) response: Duration,
+}
+
+impl Evidence {
+    /// What a run of this rate and length has left.
+    pub(crate) fn new(
+        stats: &Stats,
+        rate: Option<f64>,
+        measured: Duration,
+        stolen: Option<f64>,
+    ) -> Self {
+        let schedule = rate.map(|rate| Punctuality {
+            offered: rate * measured.as_secs_f64(),
+            sent: stats.lag.count(),
+            lag: stats.lag.at(0.99).time,
+            response: stats.response.at(0.99).time,
+        });
+        Self { health: stats.health, schedule, stolen }
+    }
+
+    /// All reasons not to believe the figures, and the verdict: the worst of them.
+    pub(crate) fn judge(&self) -> (Verdict, Vec<Reason>) {
+        let percent = |share: f64| format!("{:.1} % of the time", 100.0 * share);
+        let Health { busy, delayed, stalled, longest } = self.health;
+        let mut reasons = Vec::new();
+        if let Some(schedule) = self.schedule {
+            schedule.judge(&mut reasons);
+        }
+        let text =
+            || format!("a thread had stalled for {}, {} at once", percent(stalled), time(longest));
+        reasons.extend(beyond(STALLED, stalled, text));
+        let text = || format!("a thread waited for a processor for {}", percent(delayed));
+        reasons.extend(beyond(DELAYED, delayed, text));
+        if self.schedule.is_some() {
+            let text = || format!("a thread was busy for {}", percent(busy));
+            reasons.extend(beyond(BUSY, busy, text));
+        } else {
+            let text = || format!("the client is the limit, busy for {}", percent(busy));
+            reasons.extend(beyond((BUSY.1, f64::INFINITY), busy, text));
+        }
+        if let Some(stolen) = self.stolen {
+            let text = || format!("the host ran others for {}", percent(stolen));
+            reasons.extend(beyond(STOLEN, stolen, text));
+        }
+        let worst = reasons.iter().map(|(verdict, _)| *verdict).max();
+        (worst.unwrap_or(Verdict::Valid), reasons)
+    }
+}
+
+impl Punctuality {
+    fn judge(&self, reasons: &mut Vec<Reason>) {
+        // One message more or less is a matter of rounding.
+        let unsent = (self.offered - 1.0 - self.sent as f64) / self.offered.max(1.0);
+        let text = || {
+            format!(
+                "{} of {:.0} messages were sent, of those that were due",
+                self.sent, self.offered
+            )
+        };
+        reasons.extend(beyond(UNSENT, unsent, text));
+        let lag = self.lag.as_secs_f64();
+        let share = lag / self.response.as_secs_f64().max(1e-9);
+        let text = || {
+            let (lag, response) = (time(self.lag), time(self.response));
+            format!("p99 of the send lag is {lag}, that of the response time {response}")
+        };
+        let by_share = beyond(LAG, share, text);
+        let by_time = beyond(LAG_SECONDS, lag, text);
+        reasons.extend(by_share.zip(by_time).map(|(one, other)| one.min(other)));
+    }
+}
+
+fn beyond(limits: Limits, value: f64, text: impl Fn() -> String) -> Option<Reason> {
+    match value {
+        _ if value >= limits.1 => Some((Verdict::Invalid, text())),
+        _ if value >= limits.0 => Some((Verdict::Suspect, text())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calm() -> Evidence {
+        let health = Health { busy: 0.5, ..Health::default() };
+        Evidence { health, schedule: None, stolen: Some(0.0) }
+    }
+
+    #[track_caller]
+    fn expect(evidence: Evidence, verdict: Verdict, reason: &str) {
+        let (judged, reasons) = evidence.judge();
+        assert_eq!(judged, verdict, "{reasons:?}");
+        let texts: Vec<_> = reasons.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts.is_empty(), reason.is_empty(), "{texts:?}");
+        assert!(texts.iter().all(|text| text.contains(reason)), "{texts:?}");
+    }
+
+    #[test]
+    fn the_state_of_the_threads_and_of_the_machine_counts() {
+        expect(calm(), Verdict::Valid, "");
+        let with = |health| Evidence { health, ..calm() };
+        let busy = Health { busy: 1.0, ..Health::default() };
+        expect(with(busy), Verdict::Suspect, "the client is the limit");
+        let stalled = Health { stalled: 0.02, ..Health::default() };
+        expect(with(stalled), Verdict::Invalid, "had stalled for 2.0 %");
+        let delayed = Health { delayed: 0.03, ..Health::default() };
+        expect(with(delayed), Verdict::Suspect, "for a processor");
+        expect(
+            Evidence { stolen: Some(0.06), ..calm() },
+            Verdict::Invalid,
+            "the host ran others for 6.0 %",
+        );
+        expect(Evidence { stolen: None, ..calm() }, Verdict::Valid, "");
+    }
+
+    #[test]
+    fn an_open_loop_must_keep_its_schedule() {
+        let expect = |sent, lag, verdict, reason| {
+            let lag = Duration::from_micros(lag);
+            let response = Duration::from_millis(4);
+            let schedule = Some(Punctuality { offered: 1000.0, sent, lag, response });
+            expect(Evidence { schedule, ..calm() }, verdict, reason);
+        };
+        expect(999, 100, Verdict::Valid, "");
+        expect(990, 100, Verdict::Valid, "");
+        expect(980, 100, Verdict::Suspect, "980 of 1000 messages");
+        expect(900, 100, Verdict::Invalid, "900 of 1000 messages");
+        expect(1000, 399, Verdict::Valid, "");
+        expect(1000, 401, Verdict::Suspect, "send lag is 401 us");
+        expect(1000, 2000, Verdict::Invalid, "response time 4.00 ms");
+        let busy = Health { busy: 0.96, ..Health::default() };
+        let schedule =
+            Punctuality { offered: 0.0, sent: 0, lag: Duration::ZERO, response: Duration::ZERO };
+        let evidence = Evidence { health: busy, schedule: Some(schedule), stolen: None };
+        assert_eq!(evidence.judge().0, Verdict::Invalid);
+    }
+}

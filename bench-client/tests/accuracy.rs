@@ -1,0 +1,117 @@
+//! Servers whose times are known beforehand: the report says what arithmetic says.
+
+mod support;
+
+use std::{
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use support::{Row, answer, bench, failure, serve};
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// The report of the first of a few runs that is as it should be. The others may have shared their
+/// processor; if all are wrong, it is the client's fault.
+#[track_caller]
+fn expect_one_of(
+    runs: usize,
+    arguments: &str,
+    url: impl Fn() -> String,
+    is_right: impl Fn(&str) -> bool,
+) {
+    // The tests of this file would take the processors from one another.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut texts = Vec::new();
+    for _ in 0..runs {
+        let output = bench(&format!("{arguments} {}", url()));
+        texts.push(String::from_utf8(output.stdout).unwrap());
+        if texts.last().is_some_and(|text| is_right(text)) {
+            return;
+        }
+    }
+    panic!("{}", texts.concat());
+}
+
+/// A server that does nothing for half a second in each five seconds.
+fn stalling() -> String {
+    serve(1, |stream| {
+        let begun = Instant::now();
+        answer(stream, |_, frame, answers| {
+            let phase = Duration::from_nanos((begun.elapsed().as_nanos() % 5_000_000_000) as u64);
+            if (millis(2500)..millis(3000)).contains(&phase) {
+                thread::sleep(millis(3000) - phase);
+            }
+            answers.push(frame);
+        });
+    })
+}
+
+/// A server that answers each message two milliseconds after it was asked.
+fn slow() -> String {
+    serve(1, |stream| {
+        answer(stream, |_, frame, answers| {
+            let asked = Instant::now();
+            // A sleep may be late, and is not to be.
+            thread::sleep(millis(1));
+            while asked.elapsed() < millis(2) {
+                std::hint::spin_loop();
+            }
+            answers.push(frame);
+        });
+    })
+}
+
+#[test]
+fn an_open_loop_counts_all_messages_that_a_stall_delays() {
+    // A tenth of the messages are due in the stall, evenly spread over it: a twentieth waits for
+    // more than half of it, a hundredth for more than nine tenths.
+    expect_one_of(3, "-c 1 -R 1000 -d 5s", stalling, |text| {
+        let row = Row::of(text, "response");
+        (237..=263).contains(&row.p95.time.as_millis())
+            && (427..=473).contains(&row.p99.time.as_millis())
+            && row.p50.time < millis(5)
+    });
+}
+
+#[test]
+fn a_closed_loop_meets_a_stall_with_one_message() {
+    expect_one_of(3, "-c 1 -d 5s", stalling, |text| {
+        let row = Row::of(text, "echo");
+        row.p99.time < millis(5) && (480..=520).contains(&row.max.time.as_millis())
+    });
+}
+
+#[test]
+fn a_fixed_delay_is_measured_as_it_is() {
+    let is_right = |row: Row| (millis(2)..=Duration::from_micros(2200)).contains(&row.p50.time);
+    expect_one_of(6, "-c 1", slow, |text| is_right(Row::of(text, "echo")));
+    expect_one_of(6, "-c 1 -R 100", slow, |text| {
+        is_right(Row::of(text, "service")) && is_right(Row::of(text, "response"))
+    });
+}
+
+#[test]
+fn unanswered_messages_count_with_their_age() {
+    // 120 messages behind 24 of the warm-up, of which the second half is not answered.
+    let url = serve(1, |stream| {
+        answer(stream, |number, frame, answers| {
+            if number < 84 {
+                answers.push(frame);
+            }
+        });
+    });
+    let text = failure(&format!("-c 1 -R 240 --drain 300ms {url}"));
+    for name in ["response", "service"] {
+        let row = Row::of(&text, name);
+        assert!(row.p50.is_exact && row.p50.time < millis(300), "{text}");
+        // The oldest was sent 250 ms before the end.
+        assert!(!row.p90.is_exact && row.p90.time > millis(450), "{text}");
+        assert!(!row.max.is_exact && row.max.time > millis(545), "{text}");
+    }
+    assert!(text.contains("60 x message without an answer"), "{text}");
+}
