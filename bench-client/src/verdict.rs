@@ -115,6 +115,11 @@ impl Evidence {
             let text = || format!("the host ran others for {}", percent(stolen));
             reasons.extend(beyond(STOLEN, stolen, text));
         }
+        if self.schedule.is_none() {
+            // A closed loop has no schedule to miss: what holds the client up is in its latencies,
+            // as its own work is, but makes none of them wrong.
+            reasons.iter_mut().for_each(|(verdict, _)| *verdict = Verdict::Suspect);
+        }
         let worst = reasons.iter().map(|(verdict, _)| *verdict).max();
         (worst.unwrap_or(Verdict::Valid), reasons)
     }
@@ -157,7 +162,13 @@ mod tests {
 
     fn calm() -> Evidence {
         let health = Health { busy: 0.5, ..Health::default() };
-        Evidence { health, schedule: None, stolen: Some(0.0) }
+        let millis = Duration::from_millis;
+        let schedule = Punctuality { offered: 1.0, sent: 1, lag: millis(0), response: millis(4) };
+        Evidence { health, schedule: Some(schedule), stolen: Some(0.0) }
+    }
+
+    fn calm_closed() -> Evidence {
+        Evidence { schedule: None, ..calm() }
     }
 
     #[track_caller]
@@ -174,7 +185,7 @@ mod tests {
         expect(calm(), Verdict::Valid, "");
         let with = |health| Evidence { health, ..calm() };
         let busy = Health { busy: 1.0, ..Health::default() };
-        expect(with(busy), Verdict::Suspect, "the client is the limit");
+        expect(with(busy), Verdict::Invalid, "a thread was busy");
         let stalled = Health { stalled: 0.02, ..Health::default() };
         expect(with(stalled), Verdict::Invalid, "had stalled for 2.0 %");
         let delayed = Health { delayed: 0.03, ..Health::default() };
@@ -185,6 +196,16 @@ mod tests {
             "the host ran others for 6.0 %",
         );
         expect(Evidence { stolen: None, ..calm() }, Verdict::Valid, "");
+    }
+
+    #[test]
+    fn a_closed_loop_is_suspect_at_most() {
+        expect(calm_closed(), Verdict::Valid, "");
+        let with = |health| Evidence { health, ..calm_closed() };
+        let busy = Health { busy: 1.0, ..Health::default() };
+        expect(with(busy), Verdict::Suspect, "the client is the limit");
+        let stalled = Health { stalled: 0.02, ..Health::default() };
+        expect(with(stalled), Verdict::Suspect, "had stalled for 2.0 %");
     }
 
     #[test]
