@@ -7,8 +7,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wireloop::{
     http::{self, HeaderSlots, Request, Upgrade},
     ws::{
-        Event, FrameHeader, Inflater, Input, Kind, Limits, OpCode, ReadMode, Receiver, Role, Rules,
-        Sender, Utf8Stream, apply_mask,
+        Event, FrameHeader, Input, Kind, Limits, OpCode, ReadMode, Receiver, Role, Rules, Sender,
+        Utf8Stream, Workspace, apply_mask,
     },
 };
 
@@ -73,7 +73,7 @@ fn echo(criterion: &mut Criterion) {
             Sender::default().message(&mut frame, kind, &payload, Some(KEY)).unwrap();
             let mut receiver = Receiver::default();
             let mut sender = Sender::default();
-            let mut inflater = Inflater::new();
+            let mut workspace = Workspace::new();
             let mut bytes = frame.clone();
             let mut out = Vec::with_capacity(size + 14);
             group.throughput(Throughput::Bytes(size as u64));
@@ -86,7 +86,7 @@ fn echo(criterion: &mut Criterion) {
                     out.clear();
                     let mut input = Input::new(black_box(&mut bytes));
                     let wanted = Some(ReadMode::Message);
-                    match receiver.next_event(&mut input, wanted, &rules, &mut inflater) {
+                    match receiver.next_event(&mut input, wanted, &rules, &mut workspace) {
                         Ok(Some(Event::Text(text))) => {
                             sender.message(&mut out, kind, text.as_bytes(), None).unwrap();
                         }

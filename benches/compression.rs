@@ -5,8 +5,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wireloop::ws::{
-    Context, Deflater, Deflation, Event, Inflater, Input, Kind, Limits, ReadMode, Receiver, Role,
-    Rules, Sender,
+    Context, Deflater, Deflation, Event, Input, Kind, Limits, ReadMode, Receiver, Role, Rules,
+    Sender, Workspace,
 };
 
 const SIZES: [usize; 6] = [128, 256, 512, 1024, 4096, 16_384];
@@ -79,7 +79,7 @@ fn inflate(criterion: &mut Criterion) {
             let message = json(size);
             let mut deflation = Deflation::new(Context::Fresh, Context::Fresh, 15);
             let frame = frame(&message, &mut Deflater::new(1, 0), &mut deflation);
-            let (mut receiver, mut inflater) = (Receiver::default(), Inflater::new());
+            let (mut receiver, mut workspace) = (Receiver::default(), Workspace::new());
             let mut bytes = frame.clone();
             group.throughput(Throughput::Bytes(size as u64));
             group.bench_function(format!("{size} {name}"), |bencher| {
@@ -87,7 +87,7 @@ fn inflate(criterion: &mut Criterion) {
                     bytes.copy_from_slice(&frame);
                     let mut input = Input::new(black_box(&mut bytes));
                     let wanted = Some(ReadMode::Message);
-                    match receiver.next_event(&mut input, wanted, &rules, &mut inflater) {
+                    match receiver.next_event(&mut input, wanted, &rules, &mut workspace) {
                         Ok(Some(Event::Text(text))) => assert_eq!(black_box(text).len(), size),
                         other => panic!("{other:?}"),
                     }

@@ -19,8 +19,8 @@ use tungstenite::{
     protocol::{self, WebSocketConfig, frame::coding::CloseCode},
 };
 use wireloop::ws::{
-    CloseFrame, Event, Inflater, Input, Kind, Limits, ProtocolError, ReadMode, Receiver, Role,
-    Rules, Sender,
+    CloseFrame, Event, Input, Kind, Limits, ProtocolError, ReadMode, Receiver, Role, Rules, Sender,
+    Workspace,
 };
 
 /// How many sequences a test reads.
@@ -176,7 +176,7 @@ fn read_ours(
     let limits =
         Limits { frame_bytes: FRAME_BYTES, message_bytes: MESSAGE_BYTES, fragments: u32::MAX };
     let rules = Rules::new(role, limits);
-    let mut inflater = Inflater::new();
+    let mut workspace = Workspace::new();
     let mut receiver = Receiver::default();
     let mut told = Vec::new();
     let mut rest = wire.to_vec();
@@ -184,7 +184,7 @@ fn read_ours(
         let after = rest.split_off(rng.usize(1..=chunk).min(rest.len()));
         let mut input = Input::new(&mut rest);
         loop {
-            match receiver.next_event(&mut input, Some(ReadMode::Message), &rules, &mut inflater) {
+            match receiver.next_event(&mut input, Some(ReadMode::Message), &rules, &mut workspace) {
                 Ok(Some(event)) => told.push(told_by(event)),
                 Ok(None) => break,
                 Err(error) => return (told, End::Failed(error.close_code().0), Some(error)),

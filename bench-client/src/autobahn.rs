@@ -7,8 +7,8 @@ use wireloop::{
     http::{ClientHandshake, ClientRequest},
     io::{Completion, Driver, Epoll, SendBatch, SendQueue, Token},
     ws::{
-        CloseFrame, Deflater, Deflation, Event, Inflater, Input, Kind, Limits, ReadMode, Receiver,
-        Role, Rules, Sender,
+        CloseFrame, Deflater, Deflation, Event, Input, Kind, Limits, ReadMode, Receiver, Role,
+        Rules, Sender, Workspace,
     },
 };
 
@@ -45,7 +45,7 @@ struct Echo {
     receiver: Receiver,
     sender: Sender,
     deflation: Option<Deflation>,
-    inflater: Inflater,
+    workspace: Workspace,
     deflater: Deflater,
     /// Until the connection is open: the handshake and what has arrived of its response.
     handshake: Option<(ClientHandshake, Vec<u8>)>,
@@ -69,7 +69,7 @@ impl Echo {
             receiver: Receiver::default(),
             sender: Sender::default(),
             deflation: None,
-            inflater: Inflater::new(),
+            workspace: Workspace::new(),
             deflater: Deflater::new(LEVEL, 0),
             handshake: None,
             first_text: None,
@@ -140,7 +140,7 @@ impl Echo {
         let rules = Rules { compression, ..Rules::new(Role::Client, Limits::DEFAULT) };
         let mut input = Input::new(bytes);
         while !self.has_ended {
-            let Self { receiver, sender, deflation, inflater, deflater, batch, .. } = self;
+            let Self { receiver, sender, deflation, workspace, deflater, batch, .. } = self;
             let key = Some(self.keys.mask());
             let out = &mut batch.bytes;
             let mut echo = |kind, payload: &[u8]| match deflation {
@@ -151,7 +151,7 @@ impl Echo {
             };
             let wanted = Some(ReadMode::Message);
             // What is refused comes after a Close of this end.
-            let _ = match receiver.next_event(&mut input, wanted, &rules, inflater) {
+            let _ = match receiver.next_event(&mut input, wanted, &rules, workspace) {
                 Ok(None) => return,
                 Ok(Some(Event::Text(text))) => {
                     self.first_text.get_or_insert_with(|| text.into());

@@ -154,11 +154,11 @@ impl Connection {
         let compression = self.deflation.as_ref().map(|deflation| deflation.receives());
         let rules = Rules { compression, ..rules(run.plan.arguments.size) };
         let mut receiver = std::mem::take(&mut self.receiver);
-        let mut inflater = std::mem::take(&mut run.inflater);
+        let mut workspace = std::mem::take(&mut run.workspace);
         let mut input = Input::new(bytes);
         let result = loop {
             let wanted = Some(ReadMode::Message);
-            match receiver.next_event(&mut input, wanted, &rules, &mut inflater) {
+            match receiver.next_event(&mut input, wanted, &rules, &mut workspace) {
                 Ok(None) => break Ok(()),
                 Ok(Some(Event::Text(text))) => {
                     self.take_echo(Kind::Text, text.as_bytes(), now, run);
@@ -181,8 +181,8 @@ impl Connection {
                 }
             }
         };
-        inflater.trim();
-        run.inflater = inflater;
+        workspace.trim();
+        run.workspace = workspace;
         self.receiver = receiver;
         result
     }

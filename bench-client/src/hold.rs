@@ -21,8 +21,8 @@ use wireloop::{
     http::{ClientHandshake, ClientRequest},
     io::{Completion, Driver, Epoll, Token, Waker, sys},
     ws::{
-        Event, HEADER_BYTES_MAX, Inflater, Input, Kind, Limits, ReadMode, Receiver, Role, Rules,
-        Sender,
+        Event, HEADER_BYTES_MAX, Input, Kind, Limits, ReadMode, Receiver, Role, Rules, Sender,
+        Workspace,
     },
 };
 
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
         failed: Vec::new(),
         shared: Shared {
             keys: Keys::new(),
-            inflater: Inflater::new(),
+            workspace: Workspace::new(),
             in_flight: HashMap::new(),
             opening: 0,
             open: 0,
@@ -111,7 +111,7 @@ struct Client<D> {
 /// What all connections need to handle something.
 struct Shared {
     keys: Keys,
-    inflater: Inflater,
+    workspace: Workspace,
     /// The messages that are not answered, by the index of their connection: when they were due,
     /// and when they were sent.
     in_flight: HashMap<u32, (Duration, Duration)>,
@@ -388,7 +388,7 @@ impl Connection {
         let mut input = Input::new(bytes);
         loop {
             let wanted = Some(ReadMode::Message);
-            match self.receiver.next_event(&mut input, wanted, &rules, &mut shared.inflater)? {
+            match self.receiver.next_event(&mut input, wanted, &rules, &mut shared.workspace)? {
                 None => return Ok(()),
                 Some(Event::Binary(bytes)) => {
                     let Some((due, sent)) = shared.in_flight.remove(&index) else {

@@ -11,7 +11,7 @@ use std::{
 use rand::{Rng, rngs::StdRng};
 use wireloop::{
     io::SendBatch,
-    ws::{Deflater, Inflater, Kind},
+    ws::{Deflater, Kind, Workspace},
 };
 
 use crate::{
@@ -94,7 +94,7 @@ pub(crate) struct Run<'p> {
     pub(crate) stats: Stats,
     pub(crate) interval: Interval,
     pub(crate) keys: Keys,
-    pub(crate) inflater: Inflater,
+    pub(crate) workspace: Workspace,
     pub(crate) deflater: Deflater,
     pub(crate) scratch: Vec<u8>,
     /// Whether messages are being sent.
@@ -109,7 +109,7 @@ impl<'p> Run<'p> {
             stats: Stats::new(),
             interval: Interval::new(),
             keys: Keys::new(),
-            inflater: Inflater::new(),
+            workspace: Workspace::new(),
             deflater: Deflater::new(compression::LEVEL, compression::THRESHOLD_BYTES),
             scratch: Vec::new(),
             is_loading: false,

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Error,
     http::DeflateParams,
-    ws::{CloseCode, CloseFrame, Event, Inflater, Input, Misuse, ReadMode, Receiver, Role, Rules},
+    ws::{CloseCode, CloseFrame, Event, Input, Misuse, ReadMode, Receiver, Role, Rules, Workspace},
 };
 
 /// How many completions of a session are called before other connections have their turn. Those
@@ -52,7 +52,7 @@ impl Active {
         receiver: &mut Receiver,
         channel: &mut Channel<'_>,
         input: &mut Input<'_>,
-        inflater: &mut Inflater,
+        workspace: &mut Workspace,
     ) -> Progress {
         let rules = Rules {
             role: Role::Server,
@@ -74,7 +74,7 @@ impl Active {
                 channel.fail(Error::SendQueueFull);
             }
             if channel.link.has_ended() {
-                return wind_up(session, receiver, channel, &rules, inflater);
+                return wind_up(session, receiver, channel, &rules, workspace);
             }
             let is_closing = channel.link.sender.is_closed();
             let calls_max = if is_closing { CLOSING_CALLS_MAX } else { CALLS_MAX };
@@ -94,7 +94,7 @@ impl Active {
             // is reached.
             let discards = wanted.is_none() && is_closing;
             let mode = if discards { Some(ReadMode::Frame) } else { wanted };
-            match receiver.next_event(input, mode, &rules, inflater) {
+            match receiver.next_event(input, mode, &rules, workspace) {
                 Ok(None) => return Progress::Going,
                 Ok(Some(event)) => take_event(session, channel, event, !discards),
                 Err(error) => {
@@ -170,7 +170,7 @@ fn wind_up(
     receiver: &mut Receiver,
     channel: &mut Channel<'_>,
     rules: &Rules,
-    inflater: &mut Inflater,
+    workspace: &mut Workspace,
 ) -> Progress {
     for _ in 0..CLOSING_CALLS_MAX {
         if channel.link.is_broken() {
@@ -183,7 +183,7 @@ fn wind_up(
             Some(_) if channel.link.times_told() > 1 => return Progress::Finished,
             Some(mode) => {
                 let nothing = &mut Input::new(&mut []);
-                match receiver.next_event(nothing, Some(mode), rules, inflater) {
+                match receiver.next_event(nothing, Some(mode), rules, workspace) {
                     Ok(Some(event)) => take_event(session, channel, event, true),
                     Ok(None) => tell_end(session, channel),
                     Err(error) => {

@@ -8,7 +8,7 @@ use crate::{
     config::Compression,
     http::{Date, DeflateParams, Request, Response},
     io::{SendBatch, Token},
-    ws::{Deflater, Inflater},
+    ws::{Deflater, Workspace},
 };
 
 /// What the connections of a worker share.
@@ -48,7 +48,7 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) desk: Desk,
-    pub(super) inflater: Inflater,
+    pub(super) workspace: Workspace,
 }
 
 /// The part of it that a session's calls reach.
@@ -78,9 +78,9 @@ impl Context {
     pub(crate) fn new(shared: Shared) -> Self {
         let config = &shared.config;
         let compression = config.compression.clone().unwrap_or_default();
-        let mut inflater = Inflater::new();
+        let mut workspace = Workspace::new();
         if config.compression.is_some() {
-            inflater.warm_up();
+            workspace.warm_up();
         }
         let desk = Desk {
             token: Token { index: 0, generation: 0 },
@@ -93,7 +93,7 @@ impl Context {
             echo: Echo::default(),
             shared,
         };
-        Self { desk, inflater }
+        Self { desk, workspace }
     }
 
     /// Begins with a connection: what is appended from now on is its output.

@@ -359,10 +359,10 @@ impl Connection {
 
     fn run_active(&mut self, input: &mut Input<'_>, cx: &mut Context) {
         if let State::Active(Active { session, receiver, link }) = &mut self.state {
-            let Context { desk, inflater } = cx;
+            let Context { desk, workspace } = cx;
             let mut channel = channel(link, &self.output, desk);
-            let progress = Active::run(&mut **session, receiver, &mut channel, input, inflater);
-            cx.inflater.trim();
+            let progress = Active::run(&mut **session, receiver, &mut channel, input, workspace);
+            cx.workspace.trim();
             cx.desk.deflater.trim();
             if progress == Progress::Finished {
                 self.terminate(cx.tick());

@@ -26,7 +26,7 @@ const OUTPUT_BYTES_KEPT: usize = 256 << 10;
 /// Takes about 45 KiB once it has been used, and the length of the longest message while that is
 /// being read.
 #[derive(Debug, Default)]
-pub struct Inflater {
+pub(super) struct Inflater {
     /// A decompressor that no message needs now.
     idle: Option<Stream>,
     /// What was inflated last.
@@ -44,13 +44,8 @@ pub(super) struct Inflation {
 }
 
 impl Inflater {
-    /// An inflater that has no memory yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Takes the memory that every message needs, by inflating one of zeros.
-    pub fn warm_up(&mut self) {
+    pub(super) fn warm_up(&mut self) {
         let mut deflater = Deflater::new(1, 0);
         let mut deflation = Deflation::new(Context::Fresh, Context::Fresh, 15);
         let zeros = vec![0; 2 * WINDOW_BYTES];
@@ -64,7 +59,7 @@ impl Inflater {
 
     /// Gives back what only a long message needed.
     #[inline]
-    pub fn trim(&mut self) {
+    pub(super) fn trim(&mut self) {
         if self.output.capacity() > OUTPUT_BYTES_KEPT {
             self.output = Vec::new();
         }

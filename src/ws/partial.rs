@@ -12,8 +12,8 @@
 use std::collections::VecDeque;
 
 use super::{
-    Context, FrameHeader, Inflater, Kind, OpCode, ProtocolError, ReadMode, Rules, Utf8Stream,
-    apply_mask,
+    Blocks, Context, FrameHeader, Kind, OpCode, ProtocolError, ReadMode, Rules, Utf8Stream,
+    Workspace, append_bytes, apply_mask,
     inflate::Inflation,
     receiver::{Event, Found, Input, event, unmask},
 };
@@ -92,15 +92,15 @@ impl Partial {
         input: &mut Input<'_>,
         wanted: Option<ReadMode>,
         rules: &Rules,
-        inflater: &mut Inflater,
+        workspace: &mut Workspace,
     ) -> Result<Option<Found>, ProtocolError> {
-        self.release_lent();
+        self.release_lent(&mut workspace.blocks);
         loop {
             if let Some(delivery) = self.deliver(wanted) {
                 return Ok(Some(Found::Backlog(delivery)));
             }
             if self.open.is_some() && (self.open_is_complete() || !input.is_empty()) {
-                self.take_payload(input, wanted, rules, inflater)?;
+                self.take_payload(input, wanted, rules, workspace)?;
             } else if !self.head.is_empty() && !input.is_empty() {
                 if let Some(found) = self.take_head(input, wanted, rules)? {
                     return Ok(Some(found));
@@ -117,7 +117,7 @@ impl Partial {
         found: &Found,
         wanted: Option<ReadMode>,
         rules: &Rules,
-        inflater: &'e mut Inflater,
+        workspace: &'e mut Workspace,
     ) -> Result<Event<'e>, ProtocolError> {
         match found {
             Found::Backlog(Delivery { frame }) => {
@@ -128,8 +128,9 @@ impl Partial {
                     (Some(kind), Some(context)) => {
                         let inflation = self.inflation.get_or_insert_default();
                         let limit = rules.limits.message_bytes;
-                        let part =
-                            inflater.inflate(inflation, payload, is_final, context, limit)?;
+                        let part = workspace
+                            .inflater
+                            .inflate(inflation, payload, is_final, context, limit)?;
                         if wanted == Some(ReadMode::Frame) && kind == Kind::Text {
                             inflation.check_text(part, is_final)?;
                         }
@@ -229,9 +230,13 @@ impl Partial {
     }
 
     /// Takes back what the last event lent.
-    fn release_lent(&mut self) {
+    fn release_lent(&mut self, blocks: &mut Blocks) {
         if std::mem::take(&mut self.head_lent) {
             self.head.clear();
+        }
+        if self.lent > 0 && self.lent == self.bytes.len() {
+            self.lent = 0;
+            blocks.give(std::mem::take(&mut self.bytes));
         }
         if self.lent > 0 {
             self.bytes.drain(..std::mem::take(&mut self.lent));
@@ -283,7 +288,7 @@ impl Partial {
         input: &mut Input<'_>,
         wanted: Option<ReadMode>,
         rules: &Rules,
-        inflater: &mut Inflater,
+        workspace: &mut Workspace,
     ) -> Result<(), ProtocolError> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let payload = input.take(usize::try_from(open.remaining).unwrap_or(usize::MAX));
@@ -301,11 +306,14 @@ impl Partial {
         }
         match rules.compression {
             Some(context) if self.inflates_on_arrival(payload.len(), wanted) => {
-                self.collect(payload, context, rules.limits.message_bytes, inflater)?;
+                self.collect(payload, context, rules.limits.message_bytes, workspace)?;
             }
             _ => {
+                if self.bytes.capacity() == 0 {
+                    self.bytes = workspace.blocks.take(payload.len() as u64 + remaining);
+                }
                 grow(&mut self.bytes, payload.len(), remaining);
-                self.bytes.extend_from_slice(payload);
+                append_bytes(&mut self.bytes, payload);
                 if let Some(frame) = self.frames.back_mut() {
                     frame.payload_bytes += payload.len();
                 }
@@ -329,15 +337,20 @@ impl Partial {
         payload: &[u8],
         context: Context,
         limit: usize,
-        inflater: &mut Inflater,
+        workspace: &mut Workspace,
     ) -> Result<(), ProtocolError> {
         let inflation = self.inflation.get_or_insert_default();
         self.collected_bytes += self.bytes.len() + payload.len();
         if !self.bytes.is_empty() {
-            inflater.collect(inflation, &std::mem::take(&mut self.bytes), context, limit)?;
+            workspace.inflater.collect(
+                inflation,
+                &std::mem::take(&mut self.bytes),
+                context,
+                limit,
+            )?;
             self.frames[0].payload_bytes = 0;
         }
-        inflater.collect(inflation, payload, context, limit)
+        workspace.inflater.collect(inflation, payload, context, limit)
     }
 
     fn open_is_complete(&self) -> bool {

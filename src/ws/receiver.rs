@@ -8,7 +8,7 @@
 //! A compressed message stays compressed until it is read, so what waits is bounded by what came.
 
 use super::{
-    CloseFrame, Context, FrameHeader, Inflater, Kind, OpCode, ProtocolError, Role, apply_mask,
+    CloseFrame, Context, FrameHeader, Kind, OpCode, ProtocolError, Role, Workspace, apply_mask,
     frame::parse_common,
     inflate::Inflation,
     partial::{Delivery, Partial},
@@ -173,8 +173,7 @@ impl Receiver {
 
     /// The next event, or `None` when all input has been taken. `wanted` is what the reader asked
     /// for: without a reader, data is kept ([`backlog_bytes`](Self::backlog_bytes)), while control
-    /// frames behind it are still returned. Compressed messages are inflated with `inflater`,
-    /// which may serve many receivers.
+    /// frames behind it are still returned. The `workspace` may serve many receivers.
     ///
     /// # Errors
     ///
@@ -184,16 +183,16 @@ impl Receiver {
         input: &'e mut Input<'_>,
         wanted: Option<ReadMode>,
         rules: &Rules,
-        inflater: &'e mut Inflater,
+        workspace: &'e mut Workspace,
     ) -> Result<Option<Event<'e>>, ProtocolError> {
-        match self.advance(input, wanted, rules, inflater)? {
+        match self.advance(input, wanted, rules, workspace)? {
             None => Ok(None),
             Some(Found::Input { header, header_bytes }) => {
                 let frame = input.take(header_bytes + header.payload_bytes as usize);
                 let payload = unmask(&mut frame[header_bytes..], &header);
                 let payload = match rules.compression {
                     Some(context) if header.is_compressed => {
-                        self.inflate(payload, context, rules, inflater)?
+                        self.inflate(payload, context, rules, workspace)?
                     }
                     _ => payload,
                 };
@@ -201,7 +200,7 @@ impl Receiver {
             }
             Some(found) => match &mut self.partial {
                 None => Ok(None),
-                Some(partial) => partial.event(&found, wanted, rules, inflater).map(Some),
+                Some(partial) => partial.event(&found, wanted, rules, workspace).map(Some),
             },
         }
     }
@@ -212,14 +211,14 @@ impl Receiver {
         payload: &[u8],
         context: Context,
         rules: &Rules,
-        inflater: &'e mut Inflater,
+        workspace: &'e mut Workspace,
     ) -> Result<&'e [u8], ProtocolError> {
         let mut fresh = Inflation::default();
         let inflation = match context {
             Context::Fresh => &mut fresh,
             Context::Kept => self.partial_mut().inflation(),
         };
-        inflater.inflate(inflation, payload, true, context, rules.limits.message_bytes)
+        workspace.inflater.inflate(inflation, payload, true, context, rules.limits.message_bytes)
     }
 
     /// How much data waits for a reader, in bytes of memory.
@@ -238,11 +237,11 @@ impl Receiver {
         input: &mut Input<'_>,
         wanted: Option<ReadMode>,
         rules: &Rules,
-        inflater: &mut Inflater,
+        workspace: &mut Workspace,
     ) -> Result<Option<Found>, ProtocolError> {
         loop {
             if let Some(partial) = &mut self.partial {
-                if let Some(found) = partial.resume(input, wanted, rules, inflater)? {
+                if let Some(found) = partial.resume(input, wanted, rules, workspace)? {
                     return Ok(Some(found));
                 }
                 if partial.is_empty() {

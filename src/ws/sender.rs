@@ -245,12 +245,17 @@ fn append_short(out: &mut Vec<u8>, is_final: bool, opcode: OpCode, payload: &[u8
 pub fn append_frame(out: &mut Vec<u8>, header: FrameHeader, payload: &[u8]) {
     header.encode(out);
     let start = out.len();
-    out.reserve(payload.len());
-    for part in payload.chunks(COPY_BYTES) {
-        out.extend_from_slice(part);
-    }
+    append_bytes(out, payload);
     if let Some(key) = header.mask {
         apply_mask(&mut out[start..], key, 0);
+    }
+}
+
+/// Appends bytes that may have come from the same place, modulo 4096 (see [`COPY_BYTES`]).
+pub(super) fn append_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(bytes.len());
+    for part in bytes.chunks(COPY_BYTES) {
+        out.extend_from_slice(part);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Compressed messages through both halves: in any pieces, with any agreement, and what is refused.
 
 use super::{
-    Context, Deflater, Deflation, Event, Inflater, Input, Kind, Limits, ProtocolError, ReadMode,
-    Receiver, Role, Rules, Sender,
+    Context, Deflater, Deflation, Event, Input, Kind, Limits, ProtocolError, ReadMode, Receiver,
+    Role, Rules, Sender, Workspace,
 };
 
 const LIMIT: usize = 1 << 20;
@@ -29,14 +29,14 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 /// Receives messages, of which the input comes in parts of a certain size.
 struct Peer {
     receiver: Receiver,
-    inflater: Inflater,
+    workspace: Workspace,
     rules: Rules,
 }
 
 impl Peer {
     fn new(context: Context) -> Self {
-        let (receiver, inflater) = (Receiver::default(), Inflater::new());
-        Self { receiver, inflater, rules: rules(context) }
+        let (receiver, workspace) = (Receiver::default(), Workspace::new());
+        Self { receiver, workspace, rules: rules(context) }
     }
 
     fn receive(
@@ -49,8 +49,8 @@ impl Peer {
         let mut is_mid_message = false;
         for part in bytes.to_vec().chunks_mut(part_bytes) {
             let mut input = Input::new(part);
-            let Self { receiver, inflater, rules } = self;
-            while let Some(event) = receiver.next_event(&mut input, Some(mode), rules, inflater)? {
+            let Self { receiver, workspace, rules } = self;
+            while let Some(event) = receiver.next_event(&mut input, Some(mode), rules, workspace)? {
                 match event {
                     Event::Text(text) => messages.push(text.as_bytes().to_vec()),
                     Event::Binary(bytes) => messages.push(bytes.to_vec()),
@@ -223,7 +223,7 @@ fn the_limit_holds_while_inflating() {
                 received.as_ref().err(),
                 is_refused.then_some(&ProtocolError::MessageTooLarge)
             );
-            assert!(peer.inflater.output_capacity() <= LIMIT + 1);
+            assert!(peer.workspace.inflater.output_capacity() <= LIMIT + 1);
         }
     }
 }

@@ -40,7 +40,7 @@ fn feed(parts: &[&[u8]], wanted: Option<ReadMode>, receiver: &mut Receiver) -> V
         let mut bytes = part.to_vec();
         let mut input = Input::new(&mut bytes);
         loop {
-            match receiver.next_event(&mut input, wanted, &RULES, &mut Inflater::new()) {
+            match receiver.next_event(&mut input, wanted, &RULES, &mut Workspace::new()) {
                 Ok(Some(event)) => events.push(event.into()),
                 Ok(None) => break,
                 Err(error) => {
@@ -145,7 +145,7 @@ fn a_reader_may_turn_from_messages_to_frames_between_messages() {
     let mut events: Vec<Owned> = Vec::new();
     loop {
         let wanted = if receiver.is_mid_message() { Some(ReadMode::Frame) } else { modes.next() };
-        match receiver.next_event(&mut input, wanted, &RULES, &mut Inflater::new()).unwrap() {
+        match receiver.next_event(&mut input, wanted, &RULES, &mut Workspace::new()).unwrap() {
             Some(event) => events.push(event.into()),
             None => break,
         }
@@ -251,7 +251,7 @@ fn an_announced_length_allocates_nothing_before_the_bytes_arrive() {
     let mut receiver = Receiver::default();
     let mut input = Input::new(&mut frame);
     assert_eq!(
-        receiver.next_event(&mut input, Some(ReadMode::Message), &rules, &mut Inflater::new()),
+        receiver.next_event(&mut input, Some(ReadMode::Message), &rules, &mut Workspace::new()),
         Ok(None)
     );
     assert!(receiver.backlog_bytes() <= 64);
@@ -263,7 +263,7 @@ fn a_client_reads_unmasked_frames() {
     let mut bytes = [0x81, 2, b'h', b'i'];
     let mut input = Input::new(&mut bytes);
     let mut receiver = Receiver::default();
-    let mut inflater = Inflater::new();
-    let event = receiver.next_event(&mut input, Some(ReadMode::Message), &rules, &mut inflater);
+    let mut workspace = Workspace::new();
+    let event = receiver.next_event(&mut input, Some(ReadMode::Message), &rules, &mut workspace);
     assert_eq!(event, Ok(Some(Event::Text("hi"))));
 }

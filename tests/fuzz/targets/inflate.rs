@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use wireloop::ws::{
-    Context, Deflater, Deflation, Event, Inflater, Input, Kind, Limits, ReadMode, Receiver, Role,
+    Context, Deflater, Deflation, Event, Workspace, Input, Kind, Limits, ReadMode, Receiver, Role,
     Rules, Sender,
 };
 use wireloop_fuzz::{Choices, Cuts, puff};
@@ -105,7 +105,7 @@ fn receive(
 ) -> Received {
     let limits = Limits { message_bytes: limit, ..Limits::DEFAULT };
     let rules = Rules { compression: Some(context), ..Rules::new(Role::Client, limits) };
-    let (mut receiver, mut inflater) = (Receiver::default(), Inflater::new());
+    let (mut receiver, mut workspace) = (Receiver::default(), Workspace::new());
     let mut messages = Vec::new();
     let whole = Some(wire).filter(|_| cuts.is_none());
     let cut = cuts.into_iter().flat_map(|cuts| cuts.pieces(wire));
@@ -113,7 +113,7 @@ fn receive(
         let mut piece = piece.to_vec();
         let mut input = Input::new(&mut piece);
         loop {
-            match receiver.next_event(&mut input, Some(mode), &rules, &mut inflater) {
+            match receiver.next_event(&mut input, Some(mode), &rules, &mut workspace) {
                 Ok(None) => break,
                 Ok(Some(Event::Binary(payload) | Event::Frame { payload, .. })) => {
                     assert!(payload.len() <= limit);

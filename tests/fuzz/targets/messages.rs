@@ -3,7 +3,7 @@
 //! plain reading of the RFC that sees the whole input at once.
 
 use libfuzzer_sys::fuzz_target;
-use wireloop::ws::{Event, Inflater, Input, Limits, OpCode, ReadMode, Receiver, Role, Rules};
+use wireloop::ws::{Event, Workspace, Input, Limits, OpCode, ReadMode, Receiver, Role, Rules};
 use wireloop_fuzz::{
     Choices, Cuts, Random,
     frames::{Owned, receive},
@@ -190,10 +190,10 @@ fn drain(
     mut wanted: impl FnMut(&Receiver) -> Option<ReadMode>,
     events: &mut Vec<Owned>,
 ) {
-    let mut inflater = Inflater::new();
+    let mut workspace = Workspace::new();
     loop {
         let mode = wanted(receiver);
-        match receiver.next_event(input, mode, rules, &mut inflater) {
+        match receiver.next_event(input, mode, rules, &mut workspace) {
             Ok(Some(event)) => {
                 let fits = match event {
                     Event::Text(_) | Event::Binary(_) => mode == Some(ReadMode::Message),
