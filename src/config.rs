@@ -18,7 +18,7 @@ pub struct Config {
     pub head: http::Limits,
     /// Limits on frames and messages: 16 MiB each, 131,072 fragments. Beyond: close code 1009.
     pub frames: ws::Limits,
-    /// How many bytes one receive may bring: 64 KiB. A worker has one buffer of this size. With
+    /// How many bytes one receive may bring: 128 KiB. A worker has one buffer of this size. With
     /// one byte, everything that can be cut is cut; for tests.
     pub receive_bytes: usize,
     /// How many bytes of output may wait for a peer that does not take them: 1 MiB. Whoever
@@ -49,7 +49,7 @@ impl Default for Config {
         Self {
             head: http::Limits::default(),
             frames: ws::Limits::default(),
-            receive_bytes: 64 << 10,
+            receive_bytes: 128 << 10,
             send_queue_bytes: 1 << 20,
             compression: Some(Compression::default()),
             connections: 1_000_000,

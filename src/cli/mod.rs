@@ -124,7 +124,7 @@ pub(crate) struct Arguments {
     grace: Duration,
 
     /// Most bytes of one receive; 1 cuts everything that can be cut
-    #[arg(long, value_name = "SIZE", default_value = "64k", value_parser = size, hide = true)]
+    #[arg(long, value_name = "SIZE", default_value = "128k", value_parser = size, hide = true)]
     receive_bytes: usize,
 
     /// Say only what is wrong

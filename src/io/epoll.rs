@@ -24,8 +24,8 @@ use self::listeners::Listeners;
 use super::{Completion, Driver, SendBatch, Token, Waker, sys, timer::Timer};
 
 /// What one receive may bring. Small enough to stay in the second-level cache together with what
-/// is sent in reply.
-const RECEIVE_BYTES: usize = 64 << 10;
+/// is sent in reply, and twice what a message of 64 KiB needs to come in one piece.
+const RECEIVE_BYTES: usize = 128 << 10;
 
 /// What one pass may receive, so that what was read is still cached when its answers are sent.
 const PASS_BYTES: usize = 512 << 10;
