@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use wireloop::ws::{
-    Context, Deflater, Deflation, Event, Workspace, Input, Kind, Limits, ReadMode, Receiver, Role,
-    Rules, Sender,
+    Context, Deflater, Deflation, Event, Input, Kind, Limits, ReadMode, Receiver, Role, Rules,
+    Sender, Workspace,
 };
 use wireloop_fuzz::{Choices, Cuts, puff};
 

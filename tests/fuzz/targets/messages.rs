@@ -3,7 +3,7 @@
 //! plain reading of the RFC that sees the whole input at once.
 
 use libfuzzer_sys::fuzz_target;
-use wireloop::ws::{Event, Workspace, Input, Limits, OpCode, ReadMode, Receiver, Role, Rules};
+use wireloop::ws::{Event, Input, Limits, OpCode, ReadMode, Receiver, Role, Rules, Workspace};
 use wireloop_fuzz::{
     Choices, Cuts, Random,
     frames::{Owned, receive},
