@@ -1,7 +1,7 @@
 //! Masking (RFC 6455 section 5.3): XOR with a key of four bytes, repeated.
 
-/// What one turn of the loop masks: so much that it does not matter where in a line of code the
-/// loop begins (as little as 32 bytes take up to twice as long where it crosses one).
+/// What one turn of the loop masks. With 32 bytes, which the compiler makes of a loop over words, an
+/// echo of 16 KiB took 0.5 % more.
 const LINE_BYTES: usize = 64;
 
 /// Masks or unmasks `payload` in place. `offset` is how many bytes of the frame's payload came
@@ -22,16 +22,19 @@ pub fn apply_mask(payload: &mut [u8], key: [u8; 4], offset: usize) {
 
     let (lines, rest) = payload.as_chunks_mut::<LINE_BYTES>();
     for line in lines {
-        for word in line.as_chunks_mut::<8>().0 {
-            *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
-        }
+        mask_words(line.as_chunks_mut().0, wide);
     }
-    let (words, rest) = rest.as_chunks_mut::<8>();
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
-    }
+    let (words, rest) = rest.as_chunks_mut();
+    mask_words(words, wide);
     for (byte, key) in rest.iter_mut().zip(wide.to_ne_bytes()) {
         *byte ^= key;
+    }
+}
+
+#[inline(always)]
+fn mask_words(words: &mut [[u8; 8]], key: u64) {
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ key).to_ne_bytes();
     }
 }
 

@@ -234,12 +234,11 @@ impl Partial {
         if std::mem::take(&mut self.head_lent) {
             self.head.clear();
         }
-        if self.lent > 0 && self.lent == self.bytes.len() {
-            self.lent = 0;
+        let lent = std::mem::take(&mut self.lent);
+        if lent > 0 && lent == self.bytes.len() {
             blocks.give(std::mem::take(&mut self.bytes));
-        }
-        if self.lent > 0 {
-            self.bytes.drain(..std::mem::take(&mut self.lent));
+        } else if lent > 0 {
+            self.bytes.drain(..lent);
             // A large message must not leave its memory behind with the rest of a small one.
             if self.bytes.capacity() > 4 * self.bytes.len().max(16 << 10) {
                 self.bytes.shrink_to(self.bytes.len().max(4 << 10));
