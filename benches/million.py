@@ -96,7 +96,7 @@ def start_server(port, driver):
 def start_client(port, number, share, connecting):
     command = [TARGET / "wireloop-bench", "--hold", "-c", str(share)]
     command += ["--connecting", str(connecting)]
-    command += ["--source", f"127.{1 + number // 256}.{number % 256}.1"]
+    command += ["--hold-source", f"127.{1 + number // 256}.{number % 256}.1"]
     command += [f"ws://127.0.0.1:{port}/echo"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 

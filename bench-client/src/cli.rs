@@ -1,11 +1,12 @@
-//! The command line: what is measured, with how many connections, at which rate, for how long.
+//! The command line: what is measured, by which groups of connections, for how long, and what is
+//! told about it. Each area has its own options; `scenario.rs` reads the same from a file.
 
 use std::{net::Ipv4Addr, num::NonZeroUsize, time::Duration};
 
-use clap::Parser;
+use clap::{Args, Parser};
 use wireloop::DriverKind;
 
-use crate::{compression::Compression, payload::Content};
+use crate::{compression::Compression, payload::Content, units};
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
 /// wireloop server as a process of its own and measures that.
@@ -23,65 +24,30 @@ use crate::{compression::Compression, payload::Content};
         there is."
 )]
 pub(crate) struct Arguments {
-    /// Server to measure, as ws://HOST:PORT/PATH
-    pub(crate) url: Option<String>,
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
 
-    /// Connections
-    #[arg(short, long, value_name = "N", default_value = "100")]
-    pub(crate) connections: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) group: GroupArguments,
+}
 
+/// What concerns the run as a whole.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunArguments {
     /// Threads, among which the connections are divided
     #[arg(short, long, value_name = "N", default_value = "1")]
     pub(crate) threads: NonZeroUsize,
 
     /// Length of the measurement
-    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = units::read_time)]
     pub(crate) duration: Duration,
 
-    /// Open loop: messages per second over all connections, sent on schedule whether or not the
-    /// server answers. Without it, closed loop: an answer releases the next message
-    #[arg(short = 'R', long, value_name = "RATE", value_parser = rate)]
-    pub(crate) rate: Option<f64>,
-
-    /// Closed loop: messages in flight on each connection
-    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "rate")]
-    pub(crate) depth: NonZeroUsize,
-
-    /// Closed loop: time after which another message is sent in the place of one without answer
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
-    pub(crate) answer_timeout: Duration,
-
-    /// Payload of a message. From 16 bytes on it names its connection and its place there, so that
-    /// lost, repeated and reordered messages are told apart; shorter ones are compared with the one
-    /// that is due
-    #[arg(short, long, value_name = "SIZE", default_value = "20", value_parser = size)]
-    pub(crate) size: usize,
-
-    /// Send text; otherwise binary
-    #[arg(long)]
-    pub(crate) text: bool,
-
-    /// permessage-deflate to offer: off, fresh (each message by itself) or kept (messages may
-    /// refer to earlier ones)
-    #[arg(
-        long,
-        value_enum,
-        value_name = "MODE",
-        default_value = "off",
-        hide_possible_values = true
-    )]
-    pub(crate) compression: Compression,
-
-    /// Send JSON-like text, which compresses as real messages do
-    #[arg(long, conflicts_with = "text")]
-    pub(crate) json: bool,
-
     /// Load before the measurement, not counted
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::read_time)]
     pub(crate) warm_up: Duration,
 
     /// Time for late answers after the measurement
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = units::read_time)]
     pub(crate) drain: Duration,
 
     /// Handshakes in progress at a time
@@ -89,12 +55,8 @@ pub(crate) struct Arguments {
     pub(crate) connecting: NonZeroUsize,
 
     /// Time for a connection to open
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::read_time)]
     pub(crate) connect_timeout: Duration,
-
-    /// Open loop: messages in flight on a connection beyond which a message is counted as missed
-    #[arg(long, value_name = "N", default_value = "1024")]
-    pub(crate) max_in_flight: NonZeroUsize,
 
     /// Workers of the server that is started without a URL
     #[arg(long, value_name = "N", default_value = "1")]
@@ -122,14 +84,88 @@ pub(crate) struct Arguments {
 
     /// First loopback address from which those connections come
     #[arg(long, hide = true, value_name = "ADDR", requires = "hold")]
-    pub(crate) source: Option<Ipv4Addr>,
+    pub(crate) hold_source: Option<Ipv4Addr>,
 
     /// Be the server: what the process without a URL starts
     #[arg(long, hide = true, conflicts_with = "url")]
     pub(crate) serve: bool,
 }
 
-impl Arguments {
+/// What a group of connections does.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GroupArguments {
+    /// Server to measure, as ws://HOST:PORT/PATH
+    pub(crate) url: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) load: LoadArguments,
+
+    #[command(flatten)]
+    pub(crate) payload: PayloadArguments,
+
+    #[command(flatten)]
+    pub(crate) protocol: ProtocolArguments,
+}
+
+/// When messages are sent.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LoadArguments {
+    /// Connections
+    #[arg(short, long, value_name = "N", default_value = "100")]
+    pub(crate) connections: NonZeroUsize,
+
+    /// Open loop: messages per second over all connections, sent on schedule whether or not the
+    /// server answers. Without it, closed loop: an answer releases the next message
+    #[arg(short = 'R', long, value_name = "RATE", value_parser = units::rate)]
+    pub(crate) rate: Option<f64>,
+
+    /// Closed loop: messages in flight on each connection
+    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "rate")]
+    pub(crate) depth: NonZeroUsize,
+
+    /// Closed loop: time after which another message is sent in the place of one without answer
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::read_time)]
+    pub(crate) answer_timeout: Duration,
+
+    /// Open loop: messages in flight on a connection beyond which a message is counted as missed
+    #[arg(long, value_name = "N", default_value = "1024")]
+    pub(crate) max_in_flight: NonZeroUsize,
+}
+
+/// What messages hold.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PayloadArguments {
+    /// Payload of a message. From 16 bytes on it names its connection and its place there, so that
+    /// lost, repeated and reordered messages are told apart; shorter ones are compared with the one
+    /// that is due
+    #[arg(short, long, value_name = "SIZE", default_value = "20", value_parser = units::size)]
+    pub(crate) size: usize,
+
+    /// Send text; otherwise binary
+    #[arg(long)]
+    pub(crate) text: bool,
+
+    /// Send JSON-like text, which compresses as real messages do
+    #[arg(long, conflicts_with = "text")]
+    pub(crate) json: bool,
+}
+
+/// How the protocol is spoken.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ProtocolArguments {
+    /// permessage-deflate to offer: off, fresh (each message by itself) or kept (messages may
+    /// refer to earlier ones)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "off",
+        hide_possible_values = true
+    )]
+    pub(crate) compression: Compression,
+}
+
+impl PayloadArguments {
     pub(crate) fn content(&self) -> Content {
         match (self.json, self.text) {
             (true, _) => Content::Json,
@@ -137,36 +173,6 @@ impl Arguments {
             (false, false) => Content::Bytes,
         }
     }
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    let number = scaled(text, 1024.0).ok_or("not a size such as 20, 16k or 1m")?;
-    Ok(number as usize)
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    let number = scaled(text, 1000.0).filter(|rate| *rate > 0.0);
-    number.ok_or_else(|| "not a rate such as 500, 20k or 1.5m".into())
-}
-
-/// A number with a unit of which the second is the square of the first, and so on.
-fn scaled(text: &str, unit: f64) -> Option<f64> {
-    let (digits, power) = match text.as_bytes().last()?.to_ascii_lowercase() {
-        b'k' => (&text[..text.len() - 1], 1),
-        b'm' => (&text[..text.len() - 1], 2),
-        b'g' => (&text[..text.len() - 1], 3),
-        _ => (text, 0),
-    };
-    let number: f64 = digits.parse().ok()?;
-    let value = number * unit.powi(power);
-    (value.is_finite() && value >= 0.0).then_some(value)
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 10s or 2m".into())
 }
 
 fn driver(name: &str) -> Result<DriverKind, String> {
@@ -178,17 +184,6 @@ fn driver(name: &str) -> Result<DriverKind, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_count_in_1024_and_rates_in_1000() {
-        assert_eq!(size("20"), Ok(20));
-        assert_eq!(size("16k"), Ok(16_384));
-        assert_eq!(rate("1.5M"), Ok(1_500_000.0));
-        for wrong in ["", "k", "-1", "1x", "NaN", "inf"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-        assert!(rate("0").is_err());
-    }
 
     #[test]
     fn the_command_line_is_consistent() {

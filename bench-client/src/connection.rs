@@ -13,8 +13,8 @@ use wireloop::{
 
 use crate::{
     compression,
+    measure::failure::Failure,
     run::Run,
-    stats::Failure,
     window::{Echo, Message, OVERTAKEN_MAX, Settled, Window},
 };
 
@@ -29,6 +29,8 @@ fn rules(size: usize) -> Rules {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) token: Token,
+    /// The place of its group in the plan.
+    group: u16,
     /// Its number among all connections of all threads.
     number: u32,
     pub(crate) state: State,
@@ -60,9 +62,11 @@ pub(crate) struct Handshaking {
 }
 
 impl Connection {
-    pub(crate) fn new(token: Token, number: u32, now: Duration) -> Self {
+    /// A connection that is being made since now.
+    pub(crate) fn new(token: Token, group: usize, number: u32, now: Duration) -> Self {
         Self {
             token,
+            group: group as u16,
             number,
             state: State::Connecting(now),
             queue: SendQueue::default(),
@@ -71,6 +75,10 @@ impl Connection {
             deflation: None,
             window: Window::default(),
         }
+    }
+
+    pub(crate) fn group(&self) -> usize {
+        self.group.into()
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -96,21 +104,23 @@ impl Connection {
     /// Nothing is awaited any more: counts the messages without an echo.
     pub(crate) fn abandon(&mut self, now: Duration, run: &mut Run<'_>) {
         while let Some(Settled { message, was_overtaken, .. }) = self.window.take_first() {
-            run.fails(if was_overtaken { Failure::Lost } else { Failure::Unanswered });
-            run.record_unanswered(message.intended, message.sent, now);
+            let failure = if was_overtaken { Failure::Lost } else { Failure::Unanswered };
+            run.fails(self.group(), failure);
+            run.record_unanswered(self.group(), message.intended, message.sent, now);
         }
     }
 
     /// The connection is established: begins the opening handshake.
     pub(crate) fn connected(&mut self, run: &mut Run<'_>) -> Result<(), Failure> {
         let State::Connecting(since) = self.state else { return Ok(()) };
-        let target = &run.plan.target;
+        let plan = run.group(self.group());
+        let target = &plan.target;
         let request = ClientRequest {
             host: &target.host,
             target: &target.path,
             key: run.keys.handshake(),
             protocols: &[],
-            deflate: run.plan.arguments.compression.offer(),
+            deflate: plan.arguments.protocol.compression.offer(),
             headers: &http::HeaderMap::new(),
         };
         let handshake = ClientHandshake::start(&request, &mut run.batch.bytes)?;
@@ -134,11 +144,12 @@ impl Connection {
             return Ok(());
         };
         let mut rest = handshaking.input.split_off(established.consumed);
-        run.stats.handshake.record(now.saturating_sub(*since));
-        run.stats.opened += 1;
-        run.interval.open += 1;
+        let group = usize::from(self.group);
+        run.stats(group).phases.opening.record(now.saturating_sub(*since));
+        run.stats(group).opened += 1;
+        run.intervals[group].opened += 1;
         if let Some(agreed) = established.deflate {
-            run.stats.compressed += 1;
+            run.stats(group).compressed += 1;
             self.deflation = Some(Box::new(compression::client_side(agreed)));
         }
         self.state = State::Open;
@@ -152,7 +163,7 @@ impl Connection {
         run: &mut Run<'_>,
     ) -> Result<(), Failure> {
         let compression = self.deflation.as_ref().map(|deflation| deflation.receives());
-        let rules = Rules { compression, ..rules(run.plan.arguments.size) };
+        let rules = Rules { compression, ..rules(run.group(self.group()).arguments.payload.size) };
         let mut receiver = std::mem::take(&mut self.receiver);
         let mut workspace = std::mem::take(&mut run.workspace);
         let mut input = Input::new(bytes);
@@ -193,35 +204,37 @@ impl Connection {
             // Its message has been counted as unanswered.
             return;
         }
-        let echo = self.window.identify(payload, &run.plan.payloads, self.number);
+        let (group, plan) = (self.group(), run.group(self.group()));
+        let echo = self.window.identify(payload, &plan.payloads, self.number);
         let sequence = match echo {
             Echo::Whole(sequence) | Echo::Corrupt(sequence) => sequence,
-            Echo::Foreign => return run.fails(Failure::Foreign),
-            Echo::Unknown => return run.fails(Failure::Unexpected),
+            Echo::Foreign => return run.fails(group, Failure::Foreign),
+            Echo::Unknown => return run.fails(group, Failure::Unexpected),
         };
         let settled = self.window.take(sequence);
         match echo {
-            Echo::Corrupt(_) => run.fails(Failure::WrongContent),
-            _ if settled.is_none() => run.fails(Failure::Duplicate),
-            _ if kind != run.plan.kind => run.fails(Failure::WrongKind),
+            Echo::Corrupt(_) => run.fails(group, Failure::WrongContent),
+            _ if settled.is_none() => run.fails(group, Failure::Duplicate),
+            _ if kind != plan.kind => run.fails(group, Failure::WrongKind),
             _ => {}
         }
         let Some(settled) = settled else { return };
         if settled.was_overtaken {
-            run.fails(Failure::Reordered);
+            run.fails(group, Failure::Reordered);
         }
-        run.record(settled.message.intended, settled.message.sent, now);
+        let Message { intended, sent } = settled.message;
+        run.record(group, payload.len(), intended, sent, now);
         self.release(&settled, now, run);
         while let Some(lost) = self.window.take_lost() {
-            run.fails(Failure::Lost);
-            run.record_unanswered(lost.message.intended, lost.message.sent, now);
+            run.fails(group, Failure::Lost);
+            run.record_unanswered(group, lost.message.intended, lost.message.sent, now);
             self.release(&lost, now, run);
         }
     }
 
     /// In a closed loop, sends another message in the place of one that is settled.
     fn release(&mut self, settled: &Settled, now: Duration, run: &mut Run<'_>) {
-        if settled.frees && run.releases() && self.is_open() {
+        if settled.frees && run.releases(self.group()) && self.is_open() {
             self.send(now, now, run);
         }
     }
@@ -230,10 +243,11 @@ impl Connection {
     /// too long. These are counted when a later one is answered, or at the end. A server that
     /// answers none of very many is given no more.
     pub(crate) fn replace_late(&mut self, now: Duration, run: &mut Run<'_>) {
-        if self.window.waiting() >= run.plan.arguments.depth.get() + OVERTAKEN_MAX {
+        let load = &run.group(self.group()).arguments.load;
+        if self.window.waiting() >= load.depth.get() + OVERTAKEN_MAX {
             return;
         }
-        let moment = now.saturating_sub(run.plan.arguments.answer_timeout);
+        let moment = now.saturating_sub(load.answer_timeout);
         for _ in 0..self.window.give_up(moment) {
             self.send(now, now, run);
         }
@@ -241,7 +255,7 @@ impl Connection {
 
     /// In a closed loop, sends the first messages.
     pub(crate) fn send_first(&mut self, now: Duration, run: &mut Run<'_>) {
-        let depth = run.plan.arguments.depth.get();
+        let depth = run.group(self.group()).arguments.load.depth.get();
         self.window.reserve(depth);
         for _ in 0..depth {
             self.send(now, now, run);
@@ -267,9 +281,10 @@ impl Connection {
     /// Sends the next message.
     pub(crate) fn send(&mut self, intended: Duration, now: Duration, run: &mut Run<'_>) {
         let sequence = self.window.next();
-        run.plan.payloads.write(self.number, sequence as u32, &mut run.scratch);
+        let plan = run.group(self.group());
+        plan.payloads.write(self.number, sequence as u32, &mut run.scratch);
         let key = Some(run.keys.mask());
-        let kind = run.plan.kind;
+        let kind = plan.kind;
         let out = &mut run.batch.bytes;
         let sent = match &mut self.deflation {
             None => self.sender.message(out, kind, &run.scratch, key),
@@ -295,13 +310,16 @@ impl Connection {
 
     /// The kernel was given what was sent since the last call, at `time`.
     pub(crate) fn stamp(&mut self, time: Duration, run: &mut Run<'_>) {
+        let group = self.group();
+        let bytes = run.group(group).arguments.payload.size;
+        let is_open_loop = run.is_open_loop(group);
         for message in self.window.stamp() {
             message.sent = time;
-            if run.plan.rate.is_none() {
+            if !is_open_loop {
                 // In a closed loop a message is due when it is written.
                 message.intended = time;
             }
-            run.record_lag(message.intended, time);
+            run.record_sent(group, bytes, message.intended, time);
         }
     }
 }

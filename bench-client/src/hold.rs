@@ -29,9 +29,9 @@ use wireloop::{
 use crate::{
     cli::Arguments,
     connection::{ended, not_connected},
+    measure::{failure::Failure, times::Times},
     pacer::Pacer,
     run::Keys,
-    stats::{Failure, Times},
     target::Target,
 };
 
@@ -57,12 +57,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let commands = commands(driver.waker());
     let mut client = Client {
         driver,
-        target: Target::resolve(arguments.url.as_deref().unwrap_or_default())?,
-        source: arguments.source.unwrap_or(Ipv4Addr::LOCALHOST),
-        wanted: arguments.connections.get(),
-        connecting: arguments.connecting.get(),
+        target: Target::resolve(arguments.group.url.as_deref().unwrap_or_default())?,
+        source: arguments.run.hold_source.unwrap_or(Ipv4Addr::LOCALHOST),
+        wanted: arguments.group.load.connections.get(),
+        connecting: arguments.run.connecting.get(),
         epoch: Instant::now(),
-        connections: Vec::with_capacity(arguments.connections.get()),
+        connections: Vec::with_capacity(arguments.group.load.connections.get()),
         failed: Vec::new(),
         shared: Shared {
             keys: Keys::new(),

@@ -1,15 +1,16 @@
 //! The loop of a thread: it opens its connections, loads them, waits for what is late, and closes.
 
-use std::{io, ops::Range, time::Duration};
+use std::{io, mem, ops::Range, sync::mpsc, time::Duration};
 
 use wireloop::io::{Completion, Driver, SendBatch, Token};
 
 use crate::{
     connection::{Connection, State, ended, not_connected},
-    health::Watch,
-    pacer::Pacer,
-    run::{Plan, Run},
-    stats::{Failure, Stats},
+    crew::{Command, Event, Link},
+    measure::{failure::Failure, health::Watch, stats::Interval},
+    plan::{Plan, Trial},
+    run::Run,
+    squad::Squad,
 };
 
 /// How long a thread waits at most before it looks around.
@@ -26,15 +27,13 @@ const SENDS_PER_PASS: usize = 256;
 pub(crate) struct Loader<'p, D> {
     driver: D,
     run: Run<'p>,
-    /// The numbers of this thread's connections.
-    numbers: Range<usize>,
+    squads: Vec<Squad>,
     connections: Vec<Connection>,
     /// How many are neither open nor closed.
     opening: usize,
     closed: usize,
-    /// When the next progress line is told what has happened. Adding histograms takes longer than
-    /// a pass.
-    next_publish: Duration,
+    /// When the next second of the run begins.
+    next_second: Duration,
     /// When late messages are looked for.
     next_check: Duration,
     /// Within the measurement.
@@ -45,15 +44,21 @@ pub(crate) struct Loader<'p, D> {
 }
 
 impl<'p, D: Driver> Loader<'p, D> {
-    pub(crate) fn new(driver: D, plan: &'p Plan, numbers: Range<usize>) -> Self {
+    /// The share of the `workers`, of `all`.
+    pub(crate) fn new(driver: D, plan: &'p Plan, workers: Range<usize>, all: usize) -> Self {
+        let mut squads: Vec<Squad> = Vec::new();
+        for (group, plan) in plan.groups.iter().enumerate() {
+            let start = squads.last().map_or(0, |squad| squad.slots.end);
+            squads.push(Squad::new(group, plan, &workers, all, start));
+        }
         Self {
             driver,
             run: Run::new(plan),
-            numbers,
+            squads,
             connections: Vec::new(),
             opening: 0,
             closed: 0,
-            next_publish: Duration::ZERO,
+            next_second: Duration::from_secs(plan.now().as_secs() + 1),
             next_check: Duration::ZERO,
             watch: None,
             failed: Vec::new(),
@@ -61,36 +66,43 @@ impl<'p, D: Driver> Loader<'p, D> {
         }
     }
 
-    /// Opens all connections, says how many through `opened`, and goes on when there is a schedule.
-    pub(crate) fn run(mut self, opened: impl FnOnce(usize)) -> io::Result<Stats> {
-        self.open()?;
-        opened(self.connections.iter().filter(|connection| connection.is_open()).count());
-        while self.run.plan.schedule.get().is_none() && !self.is_interrupted() {
-            self.pass(LOOK_AROUND)?;
+    /// Opens all connections, then obeys until told to finish.
+    pub(crate) fn work(mut self, link: &Link) {
+        if let Err(error) = self.obey(link) {
+            link.tell(Event::Broken(error.to_string()));
         }
-        if let Some(schedule) = self.run.plan.schedule.get() {
-            while self.now() < schedule.start && !self.is_interrupted() {
-                self.pass(schedule.start.saturating_sub(self.now()))?;
-            }
-            self.load(schedule.start)?;
-            self.drain()?;
-        }
-        self.close()?;
-        self.run.publish();
-        Ok(self.run.stats)
     }
 
-    fn open(&mut self) -> io::Result<()> {
-        let arguments = &self.run.plan.arguments;
+    fn obey(&mut self, link: &Link) -> io::Result<()> {
+        self.open(link)?;
+        let open = self.connections.iter().filter(|connection| connection.is_open()).count();
+        link.tell(Event::Ready { open });
+        loop {
+            match link.commands.try_recv() {
+                Ok(Command::Trial(trial)) => {
+                    self.attempt(trial, link)?;
+                    link.tell(Event::Tried(self.run.take_tally()));
+                }
+                Ok(Command::Finish) | Err(mpsc::TryRecvError::Disconnected) => break,
+                Err(mpsc::TryRecvError::Empty) => self.pass(LOOK_AROUND, link)?,
+            }
+        }
+        self.close(link)?;
+        self.publish(link);
+        link.tell(Event::Finished(self.run.take_tally()));
+        Ok(())
+    }
+
+    fn open(&mut self, link: &Link) -> io::Result<()> {
+        let arguments = &self.run.plan.run;
         let most = arguments.connecting.get().div_ceil(arguments.threads.get());
         let timeout = arguments.connect_timeout;
-        while (self.connections.len() < self.numbers.len() || self.opening > 0)
-            && !self.is_interrupted()
-        {
-            while self.opening < most && self.connections.len() < self.numbers.len() {
+        let wanted = self.squads.last().map_or(0, |squad| squad.slots.end);
+        while (self.connections.len() < wanted || self.opening > 0) && !self.run.plan.is_over() {
+            while self.opening < most && self.connections.len() < wanted {
                 self.connect();
             }
-            self.pass(LOOK_AROUND)?;
+            self.pass(LOOK_AROUND, link)?;
             if self.now() >= self.next_check {
                 self.next_check = self.now() + LOOK_AROUND;
                 self.fail_late(timeout);
@@ -113,34 +125,52 @@ impl<'p, D: Driver> Loader<'p, D> {
 
     fn connect(&mut self) {
         let index = self.connections.len();
-        let number = self.numbers.start + index;
+        let Some(squad) = self.squads.iter().find(|squad| squad.slots.contains(&index)) else {
+            return;
+        };
+        let number = squad.first + index - squad.slots.start;
         let token = Token { index: index as u32, generation: 1 };
-        let target = &self.run.plan.target;
+        let target = &self.run.group(squad.group).target;
         let result = self.driver.connect(token, target.address, target.source(number));
-        self.connections.push(Connection::new(token, number as u32, self.run.plan.now()));
+        let now = self.run.plan.now();
+        self.connections.push(Connection::new(token, squad.group, number as u32, now));
         self.opening += 1;
         if let Err(error) = result {
             self.fail(token, not_connected(&error));
         }
     }
 
-    /// Sends until the end of the measurement: what echoes release, or what is due.
-    fn load(&mut self, start: Duration) -> io::Result<()> {
-        self.run.is_loading = true;
-        let mut pacer = self.run.plan.rate.map(|rate| {
-            let all = self.run.plan.arguments.connections.get();
-            Pacer::new(rate * self.numbers.len() as f64 / all as f64)
-        });
-        if pacer.is_none() {
-            self.release_first();
+    /// Loads the server from the trial's start to its end, and waits for what is late.
+    fn attempt(&mut self, trial: Trial, link: &Link) -> io::Result<()> {
+        while self.now() < trial.start && !self.run.plan.is_over() {
+            self.pass(trial.start.saturating_sub(self.now()), link)?;
         }
-        while let Some((from, until)) = self.run.plan.window() {
+        self.run.trial = Some(trial);
+        for squad in &mut self.squads {
+            let plan = self.run.group(squad.group);
+            squad.pacer = None;
+            if self.run.is_active(squad.group) {
+                squad.begin(plan, &trial);
+            }
+        }
+        self.load(&trial, link)?;
+        self.drain(link)?;
+        self.run.trial = None;
+        Ok(())
+    }
+
+    /// Sends until the end of the measurement: what echoes release, or what is due.
+    fn load(&mut self, trial: &Trial, link: &Link) -> io::Result<()> {
+        self.run.is_loading = true;
+        self.release_first();
+        loop {
+            let (from, until) = self.run.plan.window(trial);
             let now = self.now();
             if now >= until {
                 break;
             }
             if self.closed == self.connections.len() {
-                self.run.plan.fail_thread();
+                link.tell(Event::Failed);
                 break;
             }
             if now >= from && self.watch.is_none() {
@@ -148,70 +178,91 @@ impl<'p, D: Driver> Loader<'p, D> {
             }
             let end = if self.watch.is_none() { from } else { until };
             let mut wait = end.saturating_sub(now).min(LOOK_AROUND);
-            if let Some(pacer) = &mut pacer {
-                self.send_due(pacer, start);
-                let due = start + pacer.due();
-                wait = wait.min(due.saturating_sub(self.now()));
-            } else {
-                self.replace_late();
-                wait = wait.min(self.next_check.saturating_sub(self.now()));
-            }
-            self.pass(wait)?;
+            self.send_due(trial.start);
+            self.replace_late();
+            let due = self.squads.iter().map(Squad::due).min().unwrap_or(Duration::MAX);
+            let next = self.next_check.min(trial.start.saturating_add(due));
+            wait = wait.min(next.saturating_sub(self.now()));
+            self.pass(wait, link)?;
         }
         self.run.is_loading = false;
         if let Some(watch) = self.watch.take() {
-            (self.run.stats.cpu, self.run.stats.health) = watch.end(self.now());
+            let (cpu, health) = watch.end(self.now());
+            self.run.tally.cpu += cpu;
+            self.run.tally.health.merge(&health);
         }
         Ok(())
     }
 
-    /// The first messages of a closed loop, as many as may be in flight.
+    /// The first messages of closed loops, as many as may be in flight.
     fn release_first(&mut self) {
-        for index in 0..self.connections.len() {
-            self.with(index, |connection, now, run| connection.send_first(now, run));
+        for place in 0..self.squads.len() {
+            let Squad { group, ref slots, .. } = self.squads[place];
+            if self.run.releases(group) {
+                for index in slots.clone() {
+                    self.with(index, |connection, now, run| connection.send_first(now, run));
+                }
+            }
         }
     }
 
-    /// Sends others in the place of the messages of a closed loop that are late. Not in each pass:
+    /// Sends others in the place of the messages of closed loops that are late. Not in each pass:
     /// with very many connections it would become late itself.
     fn replace_late(&mut self) {
         let now = self.now();
         if now < self.next_check {
             return;
         }
-        let timeout = self.run.plan.arguments.answer_timeout;
-        self.next_check = now + (timeout / 8).max(Duration::from_millis(10));
-        for index in 0..self.connections.len() {
-            self.with(index, |connection, now, run| connection.replace_late(now, run));
+        self.next_check = now + LOOK_AROUND;
+        for place in 0..self.squads.len() {
+            let Squad { group, ref slots, .. } = self.squads[place];
+            if self.run.releases(group) {
+                let timeout = self.run.group(group).arguments.load.answer_timeout;
+                let soon = now + (timeout / 8).max(Duration::from_millis(10));
+                self.next_check = self.next_check.min(soon);
+                for index in slots.clone() {
+                    self.with(index, |connection, now, run| connection.replace_late(now, run));
+                }
+            }
         }
     }
 
-    /// Sends what is due in the open loop, to one connection after the other.
-    fn send_due(&mut self, pacer: &mut Pacer, start: Duration) {
-        let most = self.run.plan.arguments.max_in_flight.get();
-        for _ in 0..SENDS_PER_PASS {
-            let since_start = self.now().saturating_sub(start);
-            let Some((number, due)) = pacer.take(since_start) else { return };
-            let index = (number % self.connections.len() as u64) as usize;
-            let connection = &self.connections[index];
-            if !connection.is_open() || connection.in_flight() >= most {
-                if self.run.measures(start + due) {
-                    let is_open = connection.is_open();
-                    self.run.fails(if is_open { Failure::Missed } else { Failure::Unsent });
-                }
-                continue;
+    /// Sends what is due in open loops, to one connection after the other.
+    fn send_due(&mut self, start: Duration) {
+        for place in 0..self.squads.len() {
+            for _ in 0..SENDS_PER_PASS {
+                let since_start = self.now().saturating_sub(start);
+                let Squad { group, slots, pacer, .. } = &mut self.squads[place];
+                let Some((number, due)) = pacer.as_mut().and_then(|pacer| pacer.take(since_start))
+                else {
+                    break;
+                };
+                let index = slots.start + (number % slots.len() as u64) as usize;
+                let group = *group;
+                self.send_one(group, index, start + due);
             }
-            self.with(index, |connection, now, run| connection.send(start + due, now, run));
+        }
+    }
+
+    /// Sends a message of an open loop, if that is possible.
+    fn send_one(&mut self, group: usize, index: usize, intended: Duration) {
+        let most = self.run.group(group).arguments.load.max_in_flight.get();
+        let connection = &self.connections[index];
+        if connection.is_open() && connection.in_flight() < most {
+            self.with(index, |connection, now, run| connection.send(intended, now, run));
+        } else if self.run.measures(intended) {
+            let is_open = connection.is_open();
+            self.run.fails(group, if is_open { Failure::Missed } else { Failure::Unsent });
         }
     }
 
     /// Waits for the echoes that are late, then counts those that never came.
-    fn drain(&mut self) -> io::Result<()> {
-        let deadline = self.now() + self.run.plan.arguments.drain;
+    fn drain(&mut self, link: &Link) -> io::Result<()> {
+        let deadline = self.now() + self.run.plan.run.drain;
         while self.now() < deadline
             && self.connections.iter().any(|c| c.is_open() && c.in_flight() > 0)
         {
-            self.pass(LOOK_AROUND)?;
+            self.pass(LOOK_AROUND, link)?;
         }
         for index in 0..self.connections.len() {
             self.with(index, |connection, now, run| connection.abandon(now, run));
@@ -219,25 +270,37 @@ impl<'p, D: Driver> Loader<'p, D> {
         Ok(())
     }
 
-    fn close(&mut self) -> io::Result<()> {
+    fn close(&mut self, link: &Link) -> io::Result<()> {
         for index in 0..self.connections.len() {
             self.with(index, |connection, _, run| connection.close(run));
         }
         let deadline = self.now() + CLOSE_TIMEOUT;
         while self.closed < self.connections.len() && self.now() < deadline {
-            self.pass(LOOK_AROUND)?;
+            self.pass(LOOK_AROUND, link)?;
         }
         Ok(())
     }
 
+    /// Tells what has happened in the second that has just ended.
+    fn publish(&mut self, link: &Link) {
+        let second = self.next_second.as_secs() - 1;
+        self.next_second = Duration::from_secs(self.now().as_secs() + 1);
+        let fresh = vec![Interval::default(); self.run.intervals.len()];
+        let groups = mem::replace(&mut self.run.intervals, fresh);
+        link.tell(Event::Interval { second, groups });
+    }
+
     /// One pass: receives from everything that is ready, then sends.
-    fn pass(&mut self, timeout: Duration) -> io::Result<()> {
+    fn pass(&mut self, timeout: Duration, link: &Link) -> io::Result<()> {
         let timeout = if self.run.batch.is_empty() { timeout } else { Duration::ZERO };
         let now = self.now();
         self.watch.iter_mut().for_each(|watch| watch.waits(now));
         self.driver.wait(Some(timeout))?;
         let now = self.now();
         self.watch.iter_mut().for_each(|watch| watch.woke(now));
+        if now >= self.next_second {
+            self.publish(link);
+        }
         while let Some(completion) = self.driver.next() {
             match completion {
                 Completion::Received { token, bytes } => {
@@ -265,10 +328,6 @@ impl<'p, D: Driver> Loader<'p, D> {
             }
         }
         self.flush();
-        if now >= self.next_publish {
-            self.next_publish = now + LOOK_AROUND;
-            self.run.publish();
-        }
         Ok(())
     }
 
@@ -304,7 +363,7 @@ impl<'p, D: Driver> Loader<'p, D> {
     /// Sends the output of the pass. Each message is stamped with the moment before its write.
     fn flush(&mut self) {
         let Self { driver, run, connections, failed, .. } = self;
-        let mut batch = std::mem::take(&mut run.batch);
+        let mut batch = mem::take(&mut run.batch);
         let mut before_write = run.plan.now();
         driver.flush(&mut batch, |token| {
             connections[token.index as usize].stamp(before_write, run);
@@ -318,12 +377,12 @@ impl<'p, D: Driver> Loader<'p, D> {
             }
         }
         run.batch = batch;
-        for token in std::mem::take(&mut self.following) {
+        for token in mem::take(&mut self.following) {
             if !self.connections[token.index as usize].queue.is_blocked() {
                 self.sent(token, Ok(()));
             }
         }
-        for (token, failure) in std::mem::take(&mut self.failed) {
+        for (token, failure) in mem::take(&mut self.failed) {
             self.fail(token, failure);
         }
     }
@@ -332,12 +391,13 @@ impl<'p, D: Driver> Loader<'p, D> {
     fn fail(&mut self, token: Token, failure: Failure) {
         let connection = &mut self.connections[token.index as usize];
         self.opening -= usize::from(connection.opening_since().is_some());
-        match std::mem::replace(&mut connection.state, State::Closed) {
+        match mem::replace(&mut connection.state, State::Closed) {
             State::Closed => return,
             State::Closing => {}
             _ => {
+                let group = connection.group();
                 connection.abandon(self.run.plan.now(), &mut self.run);
-                self.run.fails(failure);
+                self.run.fails(group, failure);
             }
         }
         self.driver.close(token);
@@ -355,10 +415,6 @@ impl<'p, D: Driver> Loader<'p, D> {
 
     fn now(&self) -> Duration {
         self.run.plan.now()
-    }
-
-    fn is_interrupted(&self) -> bool {
-        self.run.plan.interrupted.get().is_some()
     }
 }
 

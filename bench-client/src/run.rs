@@ -1,172 +1,162 @@
-//! What the threads of a run share, and what each of them has to itself.
+//! What a thread of a run has to itself.
 
-use std::{
-    sync::{
-        Mutex, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use rand::{Rng, rngs::StdRng};
 use wireloop::{
     io::SendBatch,
-    ws::{Deflater, Kind, Workspace},
+    ws::{Deflater, Workspace},
 };
 
 use crate::{
-    cli::Arguments,
     compression,
-    payload::Payloads,
-    stats::{Failure, Interval, Stats},
-    target::Target,
+    measure::{
+        failure::Failure,
+        stats::{Interval, Stats, Tally},
+    },
+    plan::{GroupPlan, Plan, Trial},
 };
 
-/// The plan of a run: the same for all threads. Times count from `epoch`.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) arguments: Arguments,
-    pub(crate) target: Target,
-    pub(crate) payloads: Payloads,
-    pub(crate) kind: Kind,
-    /// Messages per second over all connections, in an open loop.
-    pub(crate) rate: Option<f64>,
-    pub(crate) epoch: Instant,
-    /// Known when all connections are open.
-    pub(crate) schedule: OnceLock<Schedule>,
-    /// When the run was interrupted.
-    pub(crate) interrupted: OnceLock<Duration>,
-    /// How many threads have a connection left.
-    pub(crate) threads_left: AtomicUsize,
-    /// When the last connection of all had failed.
-    pub(crate) failed: OnceLock<Duration>,
-    /// What has happened since the last progress line.
-    pub(crate) interval: Mutex<Interval>,
-}
-
-/// When the load runs, and when it is measured.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Schedule {
-    pub(crate) start: Duration,
-    pub(crate) measure_from: Duration,
-    pub(crate) measure_until: Duration,
-}
-
-impl Schedule {
-    /// The load that was asked for, from `start` on.
-    pub(crate) fn new(start: Duration, arguments: &Arguments) -> Self {
-        let measure_from = start + arguments.warm_up;
-        Self { start, measure_from, measure_until: measure_from + arguments.duration }
-    }
-}
-
-impl Plan {
-    pub(crate) fn now(&self) -> Duration {
-        self.epoch.elapsed()
-    }
-
-    /// When the load began, or now.
-    pub(crate) fn start(&self) -> Duration {
-        self.schedule.get().map_or_else(|| self.now(), |schedule| schedule.start)
-    }
-
-    /// All connections of a thread have failed. When the last thread says so the run is over.
-    pub(crate) fn fail_thread(&self) {
-        if self.threads_left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.failed.get_or_init(|| self.now());
-        }
-    }
-
-    /// The measurement, as far as it has got if the run was interrupted or has failed.
-    pub(crate) fn window(&self) -> Option<(Duration, Duration)> {
-        let Schedule { measure_from, measure_until, .. } = *self.schedule.get()?;
-        let ends = [self.interrupted.get(), self.failed.get()].into_iter().flatten();
-        let end = ends.copied().fold(measure_until, Duration::min);
-        Some((measure_from.min(end), end))
-    }
-}
-
-/// What a thread needs to handle something.
+/// What a thread needs to handle something. Groups are named by their place in the plan.
 #[derive(Debug)]
 pub(crate) struct Run<'p> {
     pub(crate) plan: &'p Plan,
     pub(crate) batch: SendBatch,
-    pub(crate) stats: Stats,
-    pub(crate) interval: Interval,
+    /// Since the last trial ended.
+    pub(crate) tally: Tally,
+    /// Since the current second began.
+    pub(crate) intervals: Vec<Interval>,
     pub(crate) keys: Keys,
     pub(crate) workspace: Workspace,
     pub(crate) deflater: Deflater,
     pub(crate) scratch: Vec<u8>,
+    /// What is under way, from its start until all answers have come.
+    pub(crate) trial: Option<Trial>,
     /// Whether messages are being sent.
     pub(crate) is_loading: bool,
 }
 
 impl<'p> Run<'p> {
     pub(crate) fn new(plan: &'p Plan) -> Self {
-        Self {
+        let mut run = Self {
             plan,
             batch: SendBatch::default(),
-            stats: Stats::new(),
-            interval: Interval::new(),
+            tally: Tally::default(),
+            intervals: vec![Interval::default(); plan.groups.len()],
             keys: Keys::new(),
             workspace: Workspace::new(),
             deflater: Deflater::new(compression::LEVEL, compression::THRESHOLD_BYTES),
             scratch: Vec::new(),
+            trial: None,
             is_loading: false,
-        }
+        };
+        run.take_tally();
+        run
+    }
+
+    /// Gives away what was found since the last call.
+    pub(crate) fn take_tally(&mut self) -> Tally {
+        let groups = vec![Stats::default(); self.plan.groups.len()];
+        std::mem::replace(&mut self.tally, Tally { groups, ..Tally::default() })
+    }
+
+    pub(crate) fn group(&self, group: usize) -> &'p GroupPlan {
+        &self.plan.groups[group]
+    }
+
+    pub(crate) fn stats(&mut self, group: usize) -> &mut Stats {
+        &mut self.tally.groups[group]
+    }
+
+    /// Whether the group's load is an open loop.
+    pub(crate) fn is_open_loop(&self, group: usize) -> bool {
+        self.trial.is_some_and(|trial| trial.rate.is_some())
+            || self.group(group).arguments.load.rate.is_some()
     }
 
     /// Whether an echo releases the next message.
-    pub(crate) fn releases(&self) -> bool {
-        self.is_loading && self.plan.rate.is_none()
+    pub(crate) fn releases(&self, group: usize) -> bool {
+        self.is_loading && !self.is_open_loop(group) && self.is_active(group)
+    }
+
+    /// Whether the group takes part in the trial.
+    pub(crate) fn is_active(&self, group: usize) -> bool {
+        self.trial.is_some_and(|trial| trial.only.is_none_or(|only| only == group))
     }
 
     /// Whether what happens at this time counts.
     pub(crate) fn measures(&self, time: Duration) -> bool {
-        self.plan.window().is_some_and(|(from, until)| from <= time && time < until)
+        self.trial.is_some_and(|trial| {
+            let (from, until) = self.plan.window(&trial);
+            from <= time && time < until
+        })
     }
 
-    /// An echo has arrived.
-    pub(crate) fn record(&mut self, intended: Duration, sent: Duration, now: Duration) {
+    /// An echo of so many bytes has arrived.
+    pub(crate) fn record(
+        &mut self,
+        group: usize,
+        bytes: usize,
+        intended: Duration,
+        sent: Duration,
+        now: Duration,
+    ) {
         let response = now.saturating_sub(intended);
-        self.interval.response.record(response);
+        let service = now.saturating_sub(sent);
+        let interval = &mut self.intervals[group];
+        interval.echoes += 1;
+        interval.response.record(response);
+        interval.service.record(service);
         if self.measures(now) {
-            self.stats.echoes += 1;
+            let stats = self.stats(group);
+            stats.echoes += 1;
+            stats.echoed_bytes += bytes as u64;
         }
         if self.measures(intended) {
-            self.stats.response.record(response);
-            self.stats.service.record(now.saturating_sub(sent));
+            let stats = self.stats(group);
+            stats.response.record(response);
+            stats.service.record(service);
         }
     }
 
     /// A message has been given up.
-    pub(crate) fn record_unanswered(&mut self, intended: Duration, sent: Duration, now: Duration) {
+    pub(crate) fn record_unanswered(
+        &mut self,
+        group: usize,
+        intended: Duration,
+        sent: Duration,
+        now: Duration,
+    ) {
         if self.measures(intended) {
-            self.stats.response.record_unanswered(now.saturating_sub(intended));
-            self.stats.service.record_unanswered(now.saturating_sub(sent));
+            let stats = self.stats(group);
+            stats.response.record_unanswered(now.saturating_sub(intended));
+            stats.service.record_unanswered(now.saturating_sub(sent));
         }
     }
 
     /// A message has been written.
-    pub(crate) fn record_lag(&mut self, intended: Duration, sent: Duration) {
-        if self.plan.rate.is_some() && self.measures(intended) {
-            self.stats.lag.record(sent.saturating_sub(intended));
+    pub(crate) fn record_sent(
+        &mut self,
+        group: usize,
+        bytes: usize,
+        intended: Duration,
+        sent: Duration,
+    ) {
+        self.intervals[group].sent += 1;
+        if self.measures(intended) {
+            let is_open_loop = self.is_open_loop(group);
+            let stats = self.stats(group);
+            stats.sent += 1;
+            stats.sent_bytes += bytes as u64;
+            if is_open_loop {
+                stats.lag.record(sent.saturating_sub(intended));
+            }
         }
     }
 
-    pub(crate) fn fails(&mut self, failure: Failure) {
-        self.stats.failures.add(failure);
-        self.interval.failures += 1;
-    }
-
-    /// Adds what has happened to the next progress line.
-    pub(crate) fn publish(&mut self) {
-        if let Ok(mut shared) = self.plan.interval.lock() {
-            shared.response.add(&self.interval.response);
-            shared.open += std::mem::take(&mut self.interval.open);
-            shared.failures += std::mem::take(&mut self.interval.failures);
-            self.interval.response.clear();
-        }
+    pub(crate) fn fails(&mut self, group: usize, failure: Failure) {
+        self.stats(group).failures.add(failure);
+        self.intervals[group].failures.add(failure);
     }
 }
 

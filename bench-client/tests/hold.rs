@@ -11,7 +11,7 @@ use wireloop::{Echo, Routes, Server};
 /// Gives the client these lines, and with them the end of its input.
 fn hold(url: &str, connections: &str, lines: &str) -> Output {
     let mut client = Command::new(env!("CARGO_BIN_EXE_wireloop-bench"))
-        .args(["--hold", "-c", connections, "--connecting", "3", "--source", "127.0.0.2", url])
+        .args(["--hold", "-c", connections, "--connecting", "3", "--hold-source", "127.0.0.2", url])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

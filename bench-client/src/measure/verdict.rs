@@ -3,10 +3,14 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{health::Health, report::time, stats::Stats};
+use serde::{Deserialize, Serialize};
+
+use super::{health::Health, results::Group, stats::Tally};
+use crate::units::time;
 
 /// What the figures are worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Verdict {
     Valid,
     /// To be read with the reasons in mind.
@@ -55,11 +59,11 @@ const BUSY: Limits = (0.8, 0.95);
 const STOLEN: Limits = (0.01, 0.05);
 
 /// What is known of a run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Evidence {
     pub(crate) health: Health,
-    /// Of an open loop.
-    pub(crate) schedule: Option<Punctuality>,
+    /// Of the groups with an open loop.
+    pub(crate) schedules: Vec<Punctuality>,
     /// The share that the host took, if the kernel tells.
     pub(crate) stolen: Option<f64>,
 }
@@ -75,20 +79,22 @@ pub(crate) struct Punctuality {
 }
 
 impl Evidence {
-    /// What a run of this rate and length has left.
+    /// What a run of these groups has left.
     pub(crate) fn new(
-        stats: &Stats,
-        rate: Option<f64>,
+        groups: &[Group],
+        tally: &Tally,
         measured: Duration,
         stolen: Option<f64>,
     ) -> Self {
-        let schedule = rate.map(|rate| Punctuality {
-            offered: rate * measured.as_secs_f64(),
-            sent: stats.lag.count(),
-            lag: stats.lag.at(0.99).time,
-            response: stats.response.at(0.99).time,
+        let schedules = groups.iter().zip(&tally.groups).filter_map(|(group, stats)| {
+            Some(Punctuality {
+                offered: group.offered? * measured.as_secs_f64(),
+                sent: stats.lag.count(),
+                lag: stats.lag.at(0.99).time,
+                response: stats.response.at(0.99).time,
+            })
         });
-        Self { health: stats.health, schedule, stolen }
+        Self { health: tally.health, schedules: schedules.collect(), stolen }
     }
 
     /// All reasons not to believe the figures, and the verdict: the worst of them.
@@ -96,15 +102,14 @@ impl Evidence {
         let percent = |share: f64| format!("{:.1} % of the time", 100.0 * share);
         let Health { busy, delayed, stalled, longest } = self.health;
         let mut reasons = Vec::new();
-        if let Some(schedule) = self.schedule {
-            schedule.judge(&mut reasons);
-        }
+        let is_open = !self.schedules.is_empty();
+        self.schedules.iter().for_each(|schedule| schedule.judge(&mut reasons));
         let text =
             || format!("a thread had stalled for {}, {} at once", percent(stalled), time(longest));
         reasons.extend(beyond(STALLED, stalled, text));
         let text = || format!("a thread waited for a processor for {}", percent(delayed));
         reasons.extend(beyond(DELAYED, delayed, text));
-        if self.schedule.is_some() {
+        if is_open {
             let text = || format!("a thread was busy for {}", percent(busy));
             reasons.extend(beyond(BUSY, busy, text));
         } else {
@@ -115,7 +120,7 @@ impl Evidence {
             let text = || format!("the host ran others for {}", percent(stolen));
             reasons.extend(beyond(STOLEN, stolen, text));
         }
-        if self.schedule.is_none() {
+        if !is_open {
             // A closed loop has no schedule to miss: what holds the client up is in its latencies,
             // as its own work is, but makes none of them wrong.
             reasons.iter_mut().for_each(|(verdict, _)| *verdict = Verdict::Suspect);
@@ -164,11 +169,11 @@ mod tests {
         let health = Health { busy: 0.5, ..Health::default() };
         let millis = Duration::from_millis;
         let schedule = Punctuality { offered: 1.0, sent: 1, lag: millis(0), response: millis(4) };
-        Evidence { health, schedule: Some(schedule), stolen: Some(0.0) }
+        Evidence { health, schedules: vec![schedule], stolen: Some(0.0) }
     }
 
     fn calm_closed() -> Evidence {
-        Evidence { schedule: None, ..calm() }
+        Evidence { schedules: Vec::new(), ..calm() }
     }
 
     #[track_caller]
@@ -213,8 +218,8 @@ mod tests {
         let expect = |sent, lag, verdict, reason| {
             let lag = Duration::from_micros(lag);
             let response = Duration::from_millis(4);
-            let schedule = Some(Punctuality { offered: 1000.0, sent, lag, response });
-            expect(Evidence { schedule, ..calm() }, verdict, reason);
+            let schedules = vec![Punctuality { offered: 1000.0, sent, lag, response }];
+            expect(Evidence { schedules, ..calm() }, verdict, reason);
         };
         expect(999, 100, Verdict::Valid, "");
         expect(990, 100, Verdict::Valid, "");
@@ -226,7 +231,7 @@ mod tests {
         let busy = Health { busy: 0.96, ..Health::default() };
         let schedule =
             Punctuality { offered: 0.0, sent: 0, lag: Duration::ZERO, response: Duration::ZERO };
-        let evidence = Evidence { health: busy, schedule: Some(schedule), stolen: None };
+        let evidence = Evidence { health: busy, schedules: vec![schedule], stolen: None };
         assert_eq!(evidence.judge().0, Verdict::Invalid);
     }
 }

@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
-use crate::cost;
+use serde::{Deserialize, Serialize};
+
+use super::{cost, times::nanos};
 
 /// A thread that was busy for so long without looking at its sockets has stalled: what arrived
 /// meanwhile has its time from afterwards.
 const STALL: Duration = Duration::from_millis(20);
 
 /// How a thread fared, or the worst of all in each respect. Shares are of the measurement.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Health {
     /// The share in which it ran.
     pub(crate) busy: f64,
@@ -19,6 +21,7 @@ pub(crate) struct Health {
     /// The share in which it had stalled.
     pub(crate) stalled: f64,
     /// The longest time for which it did not look at its sockets.
+    #[serde(rename = "longest_ns", with = "nanos")]
     pub(crate) longest: Duration,
 }
 

@@ -1,0 +1,210 @@
+//! Those who do the work of a run, seen from the one who leads it: threads that are told when to
+//! load the server, and tell what they have found.
+
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use wireloop::io::{Driver, Epoll, Waker, sys};
+
+use crate::{
+    load::Loader,
+    measure::stats::{Interval, Tally},
+    plan::{End, Plan, Trial},
+};
+
+/// What a worker is told.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Command {
+    /// To load the server, when the connections are open.
+    Trial(Trial),
+    /// To close its connections and end.
+    Finish,
+}
+
+/// What a worker tells.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Event {
+    /// It has tried to open its connections: so many are open.
+    Ready { open: usize },
+    /// What its groups have done since the second `second` of the run began.
+    Interval { second: u64, groups: Vec<Interval> },
+    /// All its connections have failed.
+    Failed,
+    /// A trial is over, and all that was awaited after it has come or not.
+    Tried(Tally),
+    /// It has ended; this is what happened since the last trial.
+    Finished(Tally),
+    /// It cannot go on.
+    Broken(String),
+}
+
+/// The worker's end of what connects it with its leader.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<(usize, Event)>,
+    worker: usize,
+}
+
+impl Link {
+    pub(crate) fn tell(&self, event: Event) {
+        // Without a leader there is nobody to complain to.
+        let _ = self.events.send((self.worker, event));
+    }
+}
+
+/// The leader's end.
+#[derive(Debug)]
+struct Worker {
+    commands: mpsc::Sender<Command>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// All workers of a run.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    plan: Arc<Plan>,
+    workers: Vec<Worker>,
+    events: mpsc::Receiver<(usize, Event)>,
+    /// How many have no connection left.
+    failed: usize,
+    open: usize,
+    tally: Tally,
+}
+
+/// Who is told what happens meanwhile.
+pub(crate) trait Observer {
+    /// What all groups have done in a second of the run, as far as a worker has told.
+    fn interval(&mut self, second: u64, groups: &[Interval]);
+
+    /// Time has passed.
+    fn tick(&mut self) {}
+}
+
+/// How long the leader waits at most before it looks around.
+const LOOK_AROUND: Duration = Duration::from_millis(20);
+
+impl Crew {
+    /// Starts the threads, each of which begins to open its share of the connections. Those for
+    /// which there is a processor are pinned to it.
+    pub(crate) fn start(plan: &Arc<Plan>, processors: &[usize]) -> io::Result<Self> {
+        let threads = plan.threads();
+        let (sender, events) = mpsc::channel();
+        let mut workers = Vec::new();
+        for number in 0..threads {
+            let driver = Epoll::new()?;
+            let waker = driver.waker();
+            let (commands, receiver) = mpsc::channel();
+            let link = Link { commands: receiver, events: sender.clone(), worker: number };
+            let (plan, processor) = (Arc::clone(plan), processors.get(number).copied());
+            let thread =
+                thread::Builder::new().name(format!("load {number}")).spawn(move || {
+                    if let Some(processor) = processor {
+                        // Not vital: the report says what was intended.
+                        let _ = sys::pin_thread(processor);
+                    }
+                    let loader = Loader::new(driver, &plan, number..number + 1, threads);
+                    loader.work(&link);
+                })?;
+            workers.push(Worker { commands, waker, thread: Some(thread) });
+        }
+        Ok(Self {
+            plan: Arc::clone(plan),
+            workers,
+            events,
+            failed: 0,
+            open: 0,
+            tally: Tally::default(),
+        })
+    }
+
+    /// The wakers of all threads, for who ends the run.
+    pub(crate) fn wakers(&self) -> Vec<Waker> {
+        self.workers.iter().map(|worker| worker.waker.clone()).collect()
+    }
+
+    /// Waits until all workers have opened their connections, or have failed to.
+    /// How many are open.
+    pub(crate) fn open(&mut self, observer: &mut impl Observer) -> Result<usize, String> {
+        self.await_all(observer, |event| matches!(event, Event::Ready { .. }))?;
+        Ok(self.open)
+    }
+
+    /// Has all workers do a trial, and calls `until` with each look around. What they have found is
+    /// what they tell when it is over.
+    pub(crate) fn attempt(
+        &mut self,
+        trial: Trial,
+        observer: &mut impl Observer,
+    ) -> Result<Tally, String> {
+        self.tell(Command::Trial(trial));
+        self.await_all(observer, |event| matches!(event, Event::Tried(_)))?;
+        Ok(std::mem::take(&mut self.tally))
+    }
+
+    /// Ends all workers. What happened since the last trial is what they tell at last.
+    pub(crate) fn finish(mut self, observer: &mut impl Observer) -> Result<Tally, String> {
+        self.tell(Command::Finish);
+        self.await_all(observer, |event| matches!(event, Event::Finished(_)))?;
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take() {
+                thread.join().map_err(|_| "a thread panicked")?;
+            }
+        }
+        Ok(std::mem::take(&mut self.tally))
+    }
+
+    fn tell(&self, command: Command) {
+        for worker in &self.workers {
+            // Who is gone has said so or will be missed.
+            let _ = worker.commands.send(command);
+            worker.waker.wake();
+        }
+    }
+
+    /// Waits until each worker has told what `is_awaited`.
+    fn await_all(
+        &mut self,
+        observer: &mut impl Observer,
+        is_awaited: impl Fn(&Event) -> bool,
+    ) -> Result<(), String> {
+        let mut awaited = self.workers.len();
+        while awaited > 0 {
+            match self.events.recv_timeout(LOOK_AROUND) {
+                Ok((_, event)) => {
+                    awaited -= usize::from(is_awaited(&event));
+                    self.take(event, observer)?;
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err("a thread is lost".into()),
+            }
+            observer.tick();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, event: Event, observer: &mut impl Observer) -> Result<(), String> {
+        match event {
+            Event::Ready { open } => self.open += open,
+            Event::Interval { second, groups } => observer.interval(second, &groups),
+            Event::Failed => {
+                self.failed += 1;
+                if self.failed == self.workers.len() {
+                    self.plan.end(End::Failed);
+                    self.workers.iter().for_each(|worker| worker.waker.wake());
+                }
+            }
+            Event::Tried(tally) | Event::Finished(tally) => self.tally.merge(&tally),
+            Event::Broken(error) => return Err(format!("cannot run: {error}")),
+        }
+        Ok(())
+    }
+}

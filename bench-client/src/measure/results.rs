@@ -1,0 +1,199 @@
+//! The results of a run, in the form in which they are shown, written, read again and compared.
+//!
+//! Written as JSON this is the schema that docs/LOADTESTING.md describes. [`SCHEMA`] changes when a
+//! field changes its meaning or goes away; new ones may be added.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    stats::{Stats, Tally},
+    times::{Times, nanos},
+    verdict::{Reason, Verdict},
+};
+
+/// The name and the version of the JSON schema.
+pub(crate) const SCHEMA: &str = "wireloop-bench/1";
+
+/// The results of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Results {
+    pub(crate) schema: String,
+    /// The version of this program.
+    pub(crate) version: String,
+    /// When the run began, in seconds since 1970.
+    pub(crate) begun_s: f64,
+    /// What was asked for: the arguments, without the program's name.
+    pub(crate) arguments: Vec<String>,
+    pub(crate) environment: Environment,
+    /// The length of the measurement.
+    #[serde(rename = "measured_ns", with = "nanos")]
+    pub(crate) measured: Duration,
+    pub(crate) threads: usize,
+    /// Processes, if there are several.
+    pub(crate) processes: usize,
+    pub(crate) groups: Vec<Group>,
+    /// All groups together, and the threads.
+    pub(crate) tally: Tally,
+    /// One for each second, from the moment when the first connection was begun.
+    pub(crate) series: Vec<Moment>,
+    pub(crate) server: Option<ServerCost>,
+    /// The share of the machine's time that its host gave to others, if the kernel tells.
+    pub(crate) stolen: Option<f64>,
+    pub(crate) verdict: Verdict,
+    pub(crate) reasons: Vec<Reason>,
+    pub(crate) thresholds: Vec<Judged>,
+    pub(crate) outcome: Outcome,
+}
+
+/// Where and against what the run was made.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Environment {
+    /// The kernel's name and release.
+    pub(crate) kernel: String,
+    /// The processor's name, and how many of them this process may use.
+    pub(crate) processor: String,
+    pub(crate) processors: usize,
+    /// Who ran on which processors.
+    pub(crate) placement: String,
+    /// Whether client and server share a machine.
+    pub(crate) same_host: bool,
+    /// What the checks before the run had to say.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A group of connections: what it was to do. What it found is in [`Tally::groups`] at the same
+/// place.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Group {
+    /// Empty if there is only one.
+    pub(crate) name: String,
+    pub(crate) url: String,
+    /// What it does, in words.
+    pub(crate) load: String,
+    pub(crate) connections: usize,
+    /// Messages per second that were due on average in the measurement, in an open loop.
+    pub(crate) offered: Option<f64>,
+    /// Payloads are too short to tell lost messages from reordered ones.
+    pub(crate) is_nameless: bool,
+}
+
+/// What happened in a second of the run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    /// When it began, since the run did.
+    #[serde(rename = "at_ns", with = "nanos")]
+    pub(crate) at: Duration,
+    #[serde(rename = "length_ns", with = "nanos")]
+    pub(crate) length: Duration,
+    pub(crate) phase: Phase,
+    /// Connections that were open at its end.
+    pub(crate) open: u64,
+    pub(crate) sent: u64,
+    pub(crate) echoes: u64,
+    pub(crate) opened: u64,
+    pub(crate) failures: u64,
+    pub(crate) response: Option<Summary>,
+    pub(crate) service: Option<Summary>,
+    /// What the server used of a processor, and its resident memory in bytes.
+    pub(crate) server_busy: Option<f64>,
+    pub(crate) server_bytes: Option<u64>,
+}
+
+/// The part of a run that a moment belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    Connecting,
+    WarmUp,
+    Measuring,
+    Draining,
+}
+
+/// A few figures of a distribution of times, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    pub(crate) mean_ns: u64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p90_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) p99_9_ns: u64,
+    pub(crate) max_ns: u64,
+}
+
+impl Summary {
+    /// `None` if there are no times.
+    pub(crate) fn of(times: &Times) -> Option<Self> {
+        let nanos = |time: Duration| time.as_nanos() as u64;
+        let at = |share| nanos(times.at(share).time);
+        (times.count() > 0).then(|| Self {
+            mean_ns: nanos(times.mean().time),
+            p50_ns: at(0.5),
+            p90_ns: at(0.9),
+            p99_ns: at(0.99),
+            p99_9_ns: at(0.999),
+            max_ns: nanos(times.max().time),
+        })
+    }
+}
+
+/// What the run cost the server.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct ServerCost {
+    /// CPU time within the measurement.
+    #[serde(rename = "cpu_ns", with = "nanos")]
+    pub(crate) cpu: Duration,
+    /// The system's part of it.
+    #[serde(rename = "system_ns", with = "nanos")]
+    pub(crate) system: Duration,
+    /// Resident memory per open, idle connection.
+    pub(crate) bytes_per_connection: f64,
+    /// Resident memory at the end of the load.
+    pub(crate) resident_bytes: u64,
+}
+
+/// A threshold and whether it was held.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Judged {
+    /// As it was given.
+    pub(crate) threshold: String,
+    /// What was measured, in words.
+    pub(crate) measured: String,
+    pub(crate) is_held: bool,
+}
+
+/// How the run ended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    /// The run was interrupted: these are the results until then.
+    pub(crate) was_interrupted: bool,
+    /// A threshold was broken, and the run was to end at that.
+    pub(crate) was_aborted: bool,
+    /// How long the load went on until the last connection had failed, in nanoseconds, if all have.
+    pub(crate) failed_after_ns: Option<u64>,
+    /// What went wrong with the run itself.
+    pub(crate) complaint: Option<String>,
+}
+
+impl Results {
+    /// All groups as one.
+    pub(crate) fn total(&self) -> Stats {
+        self.tally.total()
+    }
+
+    /// How many connections there were to be.
+    pub(crate) fn connections(&self) -> usize {
+        self.groups.iter().map(|group| group.connections).sum()
+    }
+
+    /// Whether all went well, thresholds and verdict aside.
+    pub(crate) fn is_good(&self) -> bool {
+        let total = self.total();
+        total.failures.total() == 0
+            && self.outcome.complaint.is_none()
+            && self.outcome.failed_after_ns.is_none()
+            && total.echoes > 0
+            && total.opened >= self.connections() as u64
+    }
+}

@@ -1,0 +1,141 @@
+//! What a run counts: in all for each group of connections, and in each interval of time.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    failure::Failures,
+    health::Health,
+    times::{Times, nanos},
+};
+
+/// What a thread has found, or all of them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    /// For each group of connections, in the order of the scenario.
+    pub(crate) groups: Vec<Stats>,
+    /// CPU time of the threads within the measurement.
+    #[serde(rename = "cpu_ns", with = "nanos")]
+    pub(crate) cpu: Duration,
+    pub(crate) health: Health,
+}
+
+/// What the connections of a group have found.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Stats {
+    /// From the intended moment of sending to the echo.
+    pub(crate) response: Times,
+    /// From the write to the echo.
+    pub(crate) service: Times,
+    /// From the intended moment to the write.
+    pub(crate) lag: Times,
+    pub(crate) phases: Phases,
+    /// From a ping to its pong.
+    pub(crate) ping: Times,
+    /// Messages sent within the measurement, and echoes that arrived in it.
+    pub(crate) sent: u64,
+    pub(crate) echoes: u64,
+    /// The bytes of their payloads.
+    pub(crate) sent_bytes: u64,
+    pub(crate) echoed_bytes: u64,
+    /// In the whole run.
+    pub(crate) opened: u64,
+    /// Connections whose messages may be compressed.
+    pub(crate) compressed: u64,
+    /// Connections that ended in good order, by the code that the server gave.
+    pub(crate) closes: BTreeMap<u16, u64>,
+    pub(crate) failures: Failures,
+}
+
+/// What opening a connection took, from its start to its end and in parts. What a connection does
+/// not have, such as TLS, is not counted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Phases {
+    /// From the start until the upgrade was accepted: all but the first message.
+    pub(crate) opening: Times,
+    /// Resolving the name, once for all connections.
+    pub(crate) dns: Times,
+    /// The connection of TCP or of a Unix socket.
+    pub(crate) connect: Times,
+    /// The handshake of TLS.
+    pub(crate) tls: Times,
+    /// From the request to the answer that accepts it.
+    pub(crate) upgrade: Times,
+    /// From the write of the first message to its echo.
+    pub(crate) first_message: Times,
+}
+
+/// What the connections of a group have done in a part of a run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Interval {
+    pub(crate) response: Times,
+    pub(crate) service: Times,
+    pub(crate) sent: u64,
+    pub(crate) echoes: u64,
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    pub(crate) failures: Failures,
+}
+
+impl Tally {
+    /// Adds what another thread has found about the same groups.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.groups.resize_with(self.groups.len().max(other.groups.len()), Stats::default);
+        for (stats, more) in self.groups.iter_mut().zip(&other.groups) {
+            stats.merge(more);
+        }
+        self.cpu += other.cpu;
+        self.health.merge(&other.health);
+    }
+
+    /// All groups as one.
+    pub(crate) fn total(&self) -> Stats {
+        let mut total = Stats::default();
+        self.groups.iter().for_each(|stats| total.merge(stats));
+        total
+    }
+}
+
+impl Stats {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.response.add(&other.response);
+        self.service.add(&other.service);
+        self.lag.add(&other.lag);
+        self.phases.merge(&other.phases);
+        self.ping.add(&other.ping);
+        self.sent += other.sent;
+        self.echoes += other.echoes;
+        self.sent_bytes += other.sent_bytes;
+        self.echoed_bytes += other.echoed_bytes;
+        self.opened += other.opened;
+        self.compressed += other.compressed;
+        for (code, count) in &other.closes {
+            *self.closes.entry(*code).or_default() += count;
+        }
+        self.failures.merge(&other.failures);
+    }
+}
+
+impl Phases {
+    fn merge(&mut self, other: &Self) {
+        self.opening.add(&other.opening);
+        self.dns.add(&other.dns);
+        self.connect.add(&other.connect);
+        self.tls.add(&other.tls);
+        self.upgrade.add(&other.upgrade);
+        self.first_message.add(&other.first_message);
+    }
+}
+
+impl Interval {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.response.add(&other.response);
+        self.service.add(&other.service);
+        self.sent += other.sent;
+        self.echoes += other.echoes;
+        self.opened += other.opened;
+        self.closed += other.closed;
+        self.failures.merge(&other.failures);
+    }
+}

@@ -1,0 +1,195 @@
+//! The summary at the end of a run, for people: it can be read in ten seconds.
+
+use std::{
+    fmt::{self, Display},
+    time::Duration,
+};
+
+use crate::{
+    measure::{
+        failure::Failure,
+        results::{Group, Results, ServerCost},
+        stats::Stats,
+        times::{Bound, Times},
+    },
+    units::{count, plural, time},
+};
+
+/// Writes the summary.
+#[derive(Debug)]
+pub(crate) struct Summary<'r>(pub(crate) &'r Results);
+
+impl Summary<'_> {
+    fn write_load(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Results { groups, environment, .. } = self.0;
+        for group in groups {
+            let Group { name, url, load, .. } = group;
+            let separator = if name.is_empty() { "" } else { ": " };
+            writeln!(f, "wireloop-bench: {name}{separator}{url}")?;
+            writeln!(f, "  {load}")?;
+        }
+        writeln!(f, "  {}, {}", plural(self.0.threads, "thread"), environment.placement)
+    }
+
+    fn seconds(&self) -> f64 {
+        self.0.measured.as_secs_f64().max(1e-9)
+    }
+
+    fn write_throughput(&self, f: &mut fmt::Formatter<'_>, stats: &Stats) -> fmt::Result {
+        let seconds = self.seconds();
+        let rate = stats.echoes as f64 / seconds;
+        let bytes = stats.echoed_bytes as f64 / seconds / f64::from(1 << 20);
+        let echoes = count(stats.echoes as f64);
+        writeln!(f, "  {echoes} echoes in {seconds:.2} s, every byte compared")?;
+        writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s each way", count(rate))
+    }
+
+    /// What was wrong with the echoes, and what was not.
+    fn write_verification(f: &mut fmt::Formatter<'_>, group: &Group, stats: &Stats) -> fmt::Result {
+        let of = |failure| count(stats.failures.of(failure) as f64);
+        if group.is_nameless {
+            let corrupt = of(Failure::WrongContent);
+            return writeln!(f, "  {corrupt} corrupt; too short to tell lost or reordered\n");
+        }
+        writeln!(
+            f,
+            "  {} lost, {} repeated, {} reordered, {} corrupt, {} with the wrong opcode\n",
+            of(Failure::Lost),
+            of(Failure::Duplicate),
+            of(Failure::Reordered),
+            of(Failure::WrongContent),
+            of(Failure::WrongKind),
+        )
+    }
+
+    fn write_latency(f: &mut fmt::Formatter<'_>, group: &Group, stats: &Stats) -> fmt::Result {
+        write!(f, "  {:<10}", "latency")?;
+        for name in ["p50", "p90", "p95", "p99", "p99.9", "p99.99", "max", "mean"] {
+            write!(f, "{name:>10}")?;
+        }
+        writeln!(f)?;
+        if group.offered.is_some() {
+            write_times(f, "response", &stats.response)?;
+            write_times(f, "service", &stats.service)?;
+            write_times(f, "send lag", &stats.lag)?;
+        } else {
+            write_times(f, "echo", &stats.service)?;
+        }
+        write_times(f, "opening", &stats.phases.opening)?;
+        let definition = match group.offered {
+            Some(_) => "response: from the intended send; service: from the write",
+            None => "echo: from the write, which in a closed loop is the intended send",
+        };
+        writeln!(f, "  {definition}")?;
+        if let Some(ages) = stats.response.unanswered() {
+            let messages = plural(ages.count as usize, "message");
+            let oldest = time(ages.most);
+            write!(f, "  {messages} without an answer, {oldest} the oldest, ")?;
+            writeln!(f, "count with their age; >: at least")?;
+        }
+        Ok(())
+    }
+
+    fn write_cost(&self, f: &mut fmt::Formatter<'_>, echoes: u64) -> fmt::Result {
+        let echoes = echoes.max(1) as f64;
+        let per_echo = |time: Duration| time.as_secs_f64() * 1e6 / echoes;
+        if let Some(ServerCost { cpu, system, bytes_per_connection, resident_bytes }) =
+            self.0.server
+        {
+            writeln!(
+                f,
+                "  server   {:.2} us CPU per echo ({:.2} user, {:.2} system), {:.0} % of a core",
+                per_echo(cpu),
+                per_echo(cpu.saturating_sub(system)),
+                per_echo(system),
+                100.0 * cpu.as_secs_f64() / self.seconds(),
+            )?;
+            writeln!(
+                f,
+                "           {bytes_per_connection:.0} B resident per idle connection, {:.1} MiB \
+                 in all under load",
+                resident_bytes as f64 / f64::from(1 << 20),
+            )?;
+        }
+        let cpu = self.0.tally.cpu;
+        writeln!(
+            f,
+            "  client   {:.2} us CPU per echo, {:.0} % of each thread's core",
+            per_echo(cpu),
+            100.0 * cpu.as_secs_f64() / self.seconds() / self.0.threads as f64,
+        )
+    }
+
+    /// Whether the figures are the server's, and why not.
+    fn write_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.reasons.is_empty() {
+            return writeln!(f, "  {}: the client was not in the way\n", self.0.verdict);
+        }
+        for (verdict, reason) in &self.0.reasons {
+            writeln!(f, "  {verdict}: {reason}")?;
+        }
+        writeln!(f)
+    }
+
+    fn write_outcome(&self, f: &mut fmt::Formatter<'_>, total: &Stats) -> fmt::Result {
+        for (failure, times) in total.failures.iter() {
+            writeln!(f, "  {:>10} x {failure}", count(times as f64))?;
+        }
+        let outcome = &self.0.outcome;
+        if let Some(complaint) = &outcome.complaint {
+            writeln!(f, "  {complaint}")?;
+        }
+        if let Some(nanos) = outcome.failed_after_ns {
+            let load = time(Duration::from_nanos(nanos));
+            writeln!(f, "  all connections had failed after {load}: the run has ended early")?;
+        }
+        if outcome.was_interrupted {
+            writeln!(f, "  interrupted: these are the results until then")?;
+        }
+        let (open, wanted) = (total.opened, self.0.connections());
+        match self.0.is_good() {
+            true => write!(f, "  ok: {open} of {wanted} connections, no errors"),
+            false => write!(f, "  FAILED: {open} of {wanted} connections were opened"),
+        }
+    }
+}
+
+impl Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = self.0.total();
+        self.write_load(f)?;
+        writeln!(f)?;
+        if total.opened > 0 {
+            for (group, stats) in self.0.groups.iter().zip(&self.0.tally.groups) {
+                if !group.name.is_empty() {
+                    writeln!(f, "  {}", group.name)?;
+                }
+                self.write_throughput(f, stats)?;
+                Self::write_verification(f, group, stats)?;
+                Self::write_latency(f, group, stats)?;
+                writeln!(f)?;
+            }
+            self.write_cost(f, total.echoes)?;
+            self.write_verdict(f)?;
+        }
+        self.write_outcome(f, &total)
+    }
+}
+
+fn write_times(f: &mut fmt::Formatter<'_>, name: &str, times: &Times) -> fmt::Result {
+    write!(f, "  {name:<10}")?;
+    for share in [0.5, 0.9, 0.95, 0.99, 0.999, 0.9999] {
+        let quantile = times.quantile(share).map_or_else(|| "-".into(), bound);
+        write!(f, "{quantile:>10}")?;
+    }
+    match times.count() {
+        0 => writeln!(f, "{:>10}{:>10}", "-", "-"),
+        _ => writeln!(f, "{:>10}{:>10}", bound(times.max()), bound(times.mean())),
+    }
+}
+
+/// A time, marked if it is only what the time is at least.
+pub(crate) fn bound(bound: Bound) -> String {
+    let mark = if bound.is_exact { "" } else { ">" };
+    format!("{mark}{}", time(bound.time))
+}

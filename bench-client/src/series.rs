@@ -1,0 +1,159 @@
+//! The run as a series of seconds: what the workers tell of each is put together, and shown when
+//! the second is complete.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    measure::{
+        cost::{CpuTime, resident_bytes},
+        results::{Moment, Phase, Summary},
+        stats::Interval,
+    },
+    plan::Trial,
+};
+
+/// How many seconds behind a worker may be. What it tells after that counts for a later second.
+const LATE_SECONDS: u64 = 1;
+
+/// Who is shown each second of a run when it is complete.
+pub(crate) trait Sink {
+    /// A second, with all its times, for each group.
+    fn moment(&mut self, moment: &Moment, groups: &[Interval]);
+}
+
+/// The seconds of a run.
+#[derive(Debug)]
+pub(crate) struct Series {
+    groups: usize,
+    /// The seconds that are not complete.
+    recent: BTreeMap<u64, Vec<Interval>>,
+    /// All before this one are complete.
+    complete: u64,
+    moments: Vec<Moment>,
+    open: u64,
+    trial: Option<Trial>,
+    server: Option<u32>,
+    cpu: Option<CpuTime>,
+}
+
+impl Series {
+    /// The seconds of a run with so many groups, against a server that may be on this machine.
+    pub(crate) fn new(groups: usize, server: Option<u32>) -> Self {
+        Self {
+            groups,
+            recent: BTreeMap::new(),
+            complete: 0,
+            moments: Vec::new(),
+            open: 0,
+            trial: None,
+            server,
+            cpu: server.and_then(CpuTime::of),
+        }
+    }
+
+    pub(crate) fn begin(&mut self, trial: Trial) {
+        self.trial = Some(trial);
+    }
+
+    /// Takes what a worker tells of a second.
+    pub(crate) fn add(&mut self, second: u64, groups: &[Interval]) {
+        let second = second.max(self.complete);
+        let all =
+            self.recent.entry(second).or_insert_with(|| vec![Interval::default(); self.groups]);
+        all.iter_mut().zip(groups).for_each(|(interval, more)| interval.merge(more));
+    }
+
+    /// Shows the seconds that are complete `now`, to the whole second.
+    pub(crate) fn show(&mut self, now: Duration, sink: &mut impl Sink) {
+        while self.complete + LATE_SECONDS < now.as_secs() {
+            self.show_next(Duration::from_secs(1), sink);
+        }
+    }
+
+    /// Shows what is left, and gives away all seconds.
+    pub(crate) fn finish(mut self, now: Duration, sink: &mut impl Sink) -> Vec<Moment> {
+        while self.complete <= now.as_secs() {
+            let length = now.saturating_sub(Duration::from_secs(self.complete));
+            self.show_next(length.min(Duration::from_secs(1)), sink);
+        }
+        self.moments
+    }
+
+    fn show_next(&mut self, length: Duration, sink: &mut impl Sink) {
+        let at = Duration::from_secs(self.complete);
+        let groups = self.recent.remove(&self.complete);
+        self.complete += 1;
+        let groups = groups.unwrap_or_else(|| vec![Interval::default(); self.groups]);
+        let mut total = Interval::default();
+        groups.iter().for_each(|interval| total.merge(interval));
+        self.open = (self.open + total.opened).saturating_sub(total.closed);
+        let server_busy = self.server_busy(length);
+        let moment = Moment {
+            at,
+            length,
+            phase: self.phase(at + length / 2),
+            open: self.open,
+            sent: total.sent,
+            echoes: total.echoes,
+            opened: total.opened,
+            failures: total.failures.total(),
+            response: Summary::of(&total.response),
+            service: Summary::of(&total.service),
+            server_busy,
+            server_bytes: self.server.and_then(resident_bytes),
+        };
+        sink.moment(&moment, &groups);
+        self.moments.push(moment);
+    }
+
+    /// What part of a processor the server has used since the last time, a second ago.
+    fn server_busy(&mut self, length: Duration) -> Option<f64> {
+        let now = self.server.and_then(CpuTime::of);
+        let before = std::mem::replace(&mut self.cpu, now)?;
+        let used = now?.since(before).total;
+        (!length.is_zero()).then(|| used.as_secs_f64() / length.as_secs_f64())
+    }
+
+    fn phase(&self, moment: Duration) -> Phase {
+        match self.trial {
+            None => Phase::Connecting,
+            Some(trial) if moment < trial.start => Phase::Connecting,
+            Some(trial) if moment < trial.measure_from => Phase::WarmUp,
+            Some(trial) if moment < trial.measure_until => Phase::Measuring,
+            Some(_) => Phase::Draining,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Seen(Vec<(u64, u64)>);
+
+    impl Sink for Seen {
+        fn moment(&mut self, moment: &Moment, _: &[Interval]) {
+            self.0.push((moment.at.as_secs(), moment.echoes));
+        }
+    }
+
+    fn interval(echoes: u64) -> [Interval; 1] {
+        [Interval { echoes, ..Interval::default() }]
+    }
+
+    #[test]
+    fn a_second_is_shown_when_all_have_told_of_it() {
+        let (mut series, mut seen) = (Series::new(1, None), Seen(Vec::new()));
+        series.add(0, &interval(1));
+        series.add(1, &interval(10));
+        series.show(Duration::from_millis(1900), &mut seen);
+        assert_eq!(seen.0, []);
+        series.add(0, &interval(2));
+        series.show(Duration::from_millis(2000), &mut seen);
+        // Too late for its second.
+        series.add(0, &interval(20));
+        let moments = series.finish(Duration::from_millis(2100), &mut seen);
+        assert_eq!(seen.0, [(0, 3), (1, 30), (2, 0)]);
+        assert_eq!(moments[2].length, Duration::from_millis(100));
+    }
+}

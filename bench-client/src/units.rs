@@ -1,0 +1,96 @@
+//! How times, sizes, rates and numbers are written by people, and written for them.
+
+use std::time::Duration;
+
+/// A size in bytes: `16k` is 16 KiB.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let number = scaled(text, 1024.0).ok_or("not a size such as 20, 16k or 1m")?;
+    Ok(number as usize)
+}
+
+/// A number per second: `20k` is 20,000.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    let number = scaled(text, 1000.0).filter(|rate| *rate > 0.0);
+    number.ok_or_else(|| "not a rate such as 500, 20k or 1.5m".into())
+}
+
+/// A number with a unit of which the second is the square of the first, and so on.
+fn scaled(text: &str, unit: f64) -> Option<f64> {
+    let (digits, power) = match text.as_bytes().last()?.to_ascii_lowercase() {
+        b'k' => (&text[..text.len() - 1], 1),
+        b'm' => (&text[..text.len() - 1], 2),
+        b'g' => (&text[..text.len() - 1], 3),
+        _ => (text, 0),
+    };
+    let number: f64 = digits.parse().ok()?;
+    let value = number * unit.powi(power);
+    (value.is_finite() && value >= 0.0).then_some(value)
+}
+
+/// A time with its unit: `1m 30s`.
+pub(crate) fn read_time(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 10s or 2m".into())
+}
+
+/// Three digits and a unit.
+pub(crate) fn time(time: Duration) -> String {
+    let nanos = time.as_nanos() as f64;
+    let (value, unit) = match nanos {
+        _ if nanos < 1e3 => (nanos, "ns"),
+        _ if nanos < 1e6 => (nanos / 1e3, "us"),
+        _ if nanos < 1e9 => (nanos / 1e6, "ms"),
+        _ => (nanos / 1e9, "s"),
+    };
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.digits$} {unit}")
+}
+
+/// A number with its thousands apart.
+pub(crate) fn count(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number of things.
+pub(crate) fn plural(number: usize, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", count(number as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_count_in_1024_and_rates_in_1000() {
+        assert_eq!(size("20"), Ok(20));
+        assert_eq!(size("16k"), Ok(16_384));
+        assert_eq!(rate("1.5M"), Ok(1_500_000.0));
+        for wrong in ["", "k", "-1", "1x", "NaN", "inf"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+        assert!(rate("0").is_err());
+    }
+
+    #[test]
+    fn numbers_are_short_and_have_units() {
+        let shown = |nanos| time(Duration::from_nanos(nanos));
+        assert_eq!(shown(999), "999 ns");
+        assert_eq!(shown(1_234), "1.23 us");
+        assert_eq!(shown(56_789_000), "56.8 ms");
+        assert_eq!(shown(2_000_000_000), "2.00 s");
+        assert_eq!(count(1_234_567.0), "1,234,567");
+        assert_eq!(count(12.0), "12");
+        assert_eq!(plural(1, "thread"), "1 thread");
+    }
+}
