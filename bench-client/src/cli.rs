@@ -6,7 +6,7 @@ use std::{net::Ipv4Addr, num::NonZeroUsize, time::Duration};
 use clap::{Args, Parser};
 use wireloop::DriverKind;
 
-use crate::{compression::Compression, payload::Content, units};
+use crate::{compression::Compression, load_arguments::LoadArguments, payload::Content, units};
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
 /// wireloop server as a process of its own and measures that.
@@ -38,13 +38,13 @@ pub(crate) struct RunArguments {
     #[arg(short, long, value_name = "N", default_value = "1")]
     pub(crate) threads: NonZeroUsize,
 
-    /// Length of the measurement
-    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = units::read_time)]
-    pub(crate) duration: Duration,
+    /// Length of the measurement [default: that of all stages, or 10s]
+    #[arg(short, long, value_name = "TIME", value_parser = units::length)]
+    pub(crate) duration: Option<Duration>,
 
-    /// Load before the measurement, not counted
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::read_time)]
-    pub(crate) warm_up: Duration,
+    /// Load before the measurement, not counted [default: 1s, or 0 with stages]
+    #[arg(long, value_name = "TIME", value_parser = units::read_time)]
+    pub(crate) warm_up: Option<Duration>,
 
     /// Time for late answers after the measurement
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = units::read_time)]
@@ -105,31 +105,6 @@ pub(crate) struct GroupArguments {
 
     #[command(flatten)]
     pub(crate) protocol: ProtocolArguments,
-}
-
-/// When messages are sent.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct LoadArguments {
-    /// Connections
-    #[arg(short, long, value_name = "N", default_value = "100")]
-    pub(crate) connections: NonZeroUsize,
-
-    /// Open loop: messages per second over all connections, sent on schedule whether or not the
-    /// server answers. Without it, closed loop: an answer releases the next message
-    #[arg(short = 'R', long, value_name = "RATE", value_parser = units::rate)]
-    pub(crate) rate: Option<f64>,
-
-    /// Closed loop: messages in flight on each connection
-    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "rate")]
-    pub(crate) depth: NonZeroUsize,
-
-    /// Closed loop: time after which another message is sent in the place of one without answer
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::read_time)]
-    pub(crate) answer_timeout: Duration,
-
-    /// Open loop: messages in flight on a connection beyond which a message is counted as missed
-    #[arg(long, value_name = "N", default_value = "1024")]
-    pub(crate) max_in_flight: NonZeroUsize,
 }
 
 /// What messages hold.

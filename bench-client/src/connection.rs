@@ -15,6 +15,7 @@ use crate::{
     compression,
     measure::failure::Failure,
     run::Run,
+    timers::Timer,
     window::{Echo, Message, OVERTAKEN_MAX, Settled, Window},
 };
 
@@ -41,6 +42,13 @@ pub(crate) struct Connection {
     deflation: Option<Box<Deflation>>,
     /// The messages that are on their way.
     window: Window,
+    /// When it was to begin.
+    pub(crate) begun: Duration,
+    /// How many messages it has yet to send. It leaves when the last one is answered.
+    pub(crate) left: u32,
+    pub(crate) was_open: bool,
+    /// It is closing because it has done what it had to.
+    pub(crate) has_left: bool,
 }
 
 /// The life of a connection. The times are when connecting began.
@@ -74,7 +82,18 @@ impl Connection {
             sender: Sender::default(),
             deflation: None,
             window: Window::default(),
+            begun: now,
+            left: u32::MAX,
+            was_open: false,
+            has_left: false,
         }
+    }
+
+    /// The place of a connection that has not begun.
+    pub(crate) fn vacant(index: u32, group: usize, number: u32) -> Self {
+        let token = Token { index, generation: 0 };
+        let state = State::Closed;
+        Self { state, ..Self::new(token, group, number, Duration::ZERO) }
     }
 
     pub(crate) fn group(&self) -> usize {
@@ -153,7 +172,28 @@ impl Connection {
             self.deflation = Some(Box::new(compression::client_side(agreed)));
         }
         self.state = State::Open;
+        self.was_open = true;
+        self.begin(now, run);
         self.take_frames(&mut rest, now, run)
+    }
+
+    /// The connection is open. One that comes in the place of another begins to send.
+    fn begin(&mut self, now: Duration, run: &mut Run<'_>) {
+        if let Some(lifetime) = run.group(self.group()).arguments.load.lifetime {
+            // The first ones end one after the other, as if they had begun so.
+            let share = if self.token.generation == 1 { run.keys.share() } else { 1.0 };
+            run.timers.push(now + lifetime.mul_f64(share), self.token, Timer::Leave);
+        }
+        if run.releases(self.group()) {
+            self.send_first(now, run);
+        }
+    }
+
+    /// Sends the next message of a closed loop, if there is one.
+    pub(crate) fn go_on(&mut self, now: Duration, run: &mut Run<'_>) {
+        if run.releases(self.group()) && self.left > 0 {
+            self.send(now, now, run);
+        }
     }
 
     fn take_frames(
@@ -234,9 +274,14 @@ impl Connection {
 
     /// In a closed loop, sends another message in the place of one that is settled.
     fn release(&mut self, settled: &Settled, now: Duration, run: &mut Run<'_>) {
-        if settled.frees && run.releases(self.group()) && self.is_open() {
-            self.send(now, now, run);
+        if settled.frees && run.releases(self.group()) && self.is_open() && self.left > 0 {
+            let think = run.group(self.group()).arguments.load.think;
+            match think.is_zero() {
+                true => self.send(now, now, run),
+                false => run.timers.push(now + think, self.token, Timer::Send),
+            }
         }
+        self.leave_if_done(now, run);
     }
 
     /// In a closed loop, sends others in the place of messages that have been on their way for
@@ -255,7 +300,7 @@ impl Connection {
 
     /// In a closed loop, sends the first messages.
     pub(crate) fn send_first(&mut self, now: Duration, run: &mut Run<'_>) {
-        let depth = run.group(self.group()).arguments.load.depth.get();
+        let depth = run.group(self.group()).arguments.load.depth.get().min(self.left as usize);
         self.window.reserve(depth);
         for _ in 0..depth {
             self.send(now, now, run);
@@ -295,6 +340,7 @@ impl Connection {
         };
         // Refused only after a Close, and then the connection is not open.
         if sent.is_ok() {
+            self.left = self.left.saturating_sub(u32::from(self.left != u32::MAX));
             self.window.push(Message { intended, sent: now });
         }
     }

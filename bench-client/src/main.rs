@@ -9,6 +9,7 @@ mod connection;
 mod crew;
 mod hold;
 mod load;
+mod load_arguments;
 mod measure;
 mod output;
 mod pacer;
@@ -20,6 +21,7 @@ mod server;
 mod session;
 mod squad;
 mod target;
+mod timers;
 mod units;
 mod window;
 

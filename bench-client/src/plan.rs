@@ -15,7 +15,7 @@ use crate::{
     pacer::Shape,
     payload::{Content, Payloads},
     target::Target,
-    units::{count, plural},
+    units::plural,
 };
 
 /// The plan of a run. Times count from `epoch`.
@@ -23,6 +23,9 @@ use crate::{
 pub(crate) struct Plan {
     pub(crate) run: RunArguments,
     pub(crate) groups: Vec<GroupPlan>,
+    /// Load before the measurement, and the length of that.
+    pub(crate) warm_up: Duration,
+    pub(crate) duration: Duration,
     pub(crate) epoch: Instant,
     /// When the run came to its end before it was due, and why.
     pub(crate) end: OnceLock<(Duration, End)>,
@@ -64,6 +67,26 @@ pub(crate) struct Trial {
 }
 
 impl Plan {
+    pub(crate) fn new(run: RunArguments, groups: Vec<GroupPlan>) -> Self {
+        let stages = groups.iter().filter_map(|group| group.arguments.load.stages_length()).max();
+        let warm_up = if stages.is_some() { Duration::ZERO } else { Duration::from_secs(1) };
+        Self {
+            warm_up: run.warm_up.unwrap_or(warm_up),
+            duration: run.duration.or(stages).unwrap_or(Duration::from_secs(10)),
+            run,
+            groups,
+            epoch: Instant::now(),
+            end: OnceLock::new(),
+        }
+    }
+
+    /// The load that was asked for, from `start` on.
+    pub(crate) fn trial(&self, start: Duration) -> Trial {
+        let measure_from = start + self.warm_up;
+        let measure_until = measure_from + self.duration;
+        Trial { start, measure_from, measure_until, rate: None, only: None }
+    }
+
     /// As many as asked for, but none without a connection.
     pub(crate) fn threads(&self) -> usize {
         let connections =
@@ -94,15 +117,6 @@ impl Plan {
     }
 }
 
-impl Trial {
-    /// The load that was asked for, from `start` on.
-    pub(crate) fn new(start: Duration, run: &RunArguments) -> Self {
-        let measure_from = start + run.warm_up;
-        let measure_until = measure_from + run.duration;
-        Self { start, measure_from, measure_until, rate: None, only: None }
-    }
-}
-
 impl GroupPlan {
     /// The plan of a group whose connections are numbered from `first` on.
     pub(crate) fn new(
@@ -123,9 +137,15 @@ impl GroupPlan {
         }
     }
 
-    /// The rate of an open loop.
+    /// The messages of an open loop over time.
     pub(crate) fn shape(&self, trial: &Trial) -> Option<Shape> {
-        trial.rate.or(self.arguments.load.rate).map(Shape::constant)
+        let before = trial.measure_from.saturating_sub(trial.start);
+        trial.rate.map(Shape::constant).or_else(|| self.arguments.load.shape(before))
+    }
+
+    /// Whether a message is due at a certain time, and not when another one is answered.
+    pub(crate) fn is_open_loop(&self) -> bool {
+        self.arguments.load.rate.is_some() || !self.arguments.load.stages.is_empty()
     }
 
     /// What the report says about the group.
@@ -141,16 +161,15 @@ impl GroupPlan {
             Content::Text => "text",
             Content::Json => "JSON-like text",
         };
-        let pattern = match offered {
-            Some(rate) => format!("open loop at {} msg/s", count(rate)),
-            None => format!("closed loop, {} in flight each", load.depth),
-        };
+        let pattern = load.describe(offered);
         let connections = plural(load.connections.get(), "connection");
         Group {
             name: self.name.clone(),
             url: self.target.url.clone(),
             load: format!("{connections}, {} B {kind}, {pattern}", payload.size),
             connections: load.connections.get(),
+            must_open: if load.sessions.is_some() { 0 } else { load.connections.get() },
+            is_idle: load.idle,
             offered,
             is_nameless: !self.payloads.are_named(),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::{Rng, rngs::StdRng};
+use rand::{Rng, RngExt, rngs::StdRng};
 use wireloop::{
     io::SendBatch,
     ws::{Deflater, Workspace},
@@ -15,6 +15,7 @@ use crate::{
         stats::{Interval, Stats, Tally},
     },
     plan::{GroupPlan, Plan, Trial},
+    timers::Timers,
 };
 
 /// What a thread needs to handle something. Groups are named by their place in the plan.
@@ -30,6 +31,7 @@ pub(crate) struct Run<'p> {
     pub(crate) workspace: Workspace,
     pub(crate) deflater: Deflater,
     pub(crate) scratch: Vec<u8>,
+    pub(crate) timers: Timers,
     /// What is under way, from its start until all answers have come.
     pub(crate) trial: Option<Trial>,
     /// Whether messages are being sent.
@@ -47,6 +49,7 @@ impl<'p> Run<'p> {
             workspace: Workspace::new(),
             deflater: Deflater::new(compression::LEVEL, compression::THRESHOLD_BYTES),
             scratch: Vec::new(),
+            timers: Timers::default(),
             trial: None,
             is_loading: false,
         };
@@ -70,13 +73,15 @@ impl<'p> Run<'p> {
 
     /// Whether the group's load is an open loop.
     pub(crate) fn is_open_loop(&self, group: usize) -> bool {
-        self.trial.is_some_and(|trial| trial.rate.is_some())
-            || self.group(group).arguments.load.rate.is_some()
+        self.trial.is_some_and(|trial| trial.rate.is_some()) || self.group(group).is_open_loop()
     }
 
     /// Whether an echo releases the next message.
     pub(crate) fn releases(&self, group: usize) -> bool {
-        self.is_loading && !self.is_open_loop(group) && self.is_active(group)
+        self.is_loading
+            && !self.is_open_loop(group)
+            && !self.group(group).arguments.load.idle
+            && self.is_active(group)
     }
 
     /// Whether the group takes part in the trial.
@@ -134,6 +139,12 @@ impl<'p> Run<'p> {
         }
     }
 
+    /// A message of an open loop is due, whether it can be sent or not.
+    pub(crate) fn record_due(&mut self, group: usize, intended: Duration) {
+        let counts = self.measures(intended);
+        self.stats(group).due += u64::from(counts);
+    }
+
     /// A message has been written.
     pub(crate) fn record_sent(
         &mut self,
@@ -172,6 +183,15 @@ impl Keys {
 
     pub(crate) fn mask(&mut self) -> [u8; 4] {
         self.0.next_u32().to_ne_bytes()
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// A number in (0, 1].
+    pub(crate) fn share(&mut self) -> f64 {
+        1.0 - self.0.random::<f64>()
     }
 
     pub(crate) fn handshake(&mut self) -> [u8; 16] {

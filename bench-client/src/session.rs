@@ -2,9 +2,9 @@
 
 use std::{
     io,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use signal_hook::{consts, iterator::Signals};
@@ -64,6 +64,7 @@ impl Session {
     /// Makes sure that the run is possible, and starts a server if no other is named.
     pub(crate) fn prepare(arguments: Arguments) -> Result<Self, String> {
         let Arguments { run, group } = arguments;
+        group.load.check()?;
         let limit = sys::raise_file_limit();
         let wanted = group.load.connections.get();
         if wanted as u64 > limit.saturating_sub(RESERVED_FILES) {
@@ -80,8 +81,7 @@ impl Session {
         let target = Target::resolve(&url.unwrap_or_default())?;
         let pid = local.as_ref().map(LocalServer::pid).or(run.server_pid);
         let groups = vec![GroupPlan::new(String::new(), group, target, 0, &mut rand::make_rng())];
-        let plan = Plan { run, groups, epoch: Instant::now(), end: OnceLock::new() };
-        Ok(Self { plan: Arc::new(plan), local, pid })
+        Ok(Self { plan: Arc::new(Plan::new(run, groups)), local, pid })
     }
 
     /// Makes the run, and shows each second of it to `sink`.
@@ -99,9 +99,11 @@ impl Session {
         thread::sleep(SETTLE_TIME);
         let resident_open = self.pid.and_then(resident_bytes);
 
-        let trial = Trial::new(plan.now(), &plan.run);
+        let trial = plan.trial(plan.now());
         let mut tally = Tally::default();
-        if open > 0 && !plan.is_over() {
+        let comes = plan.groups.iter().any(|group| group.arguments.load.sessions.is_some());
+        let is_tried = (open > 0 || comes) && !plan.is_over();
+        if is_tried {
             view.series.begin(trial);
             view.meter = Some(Meter { trial, pid: self.pid, before: None, after: None });
             tally.merge(&crew.attempt(trial, &mut view)?);
@@ -118,10 +120,10 @@ impl Session {
             resident_bytes: resident_loaded.unwrap_or(open),
         });
         let complaint = self.local.take().and_then(|server| server.stop().err());
-        let (from, until) = if open > 0 { plan.window(&trial) } else { Default::default() };
+        let (from, until) = if is_tried { plan.window(&trial) } else { Default::default() };
         let measured = until - from;
         let groups: Vec<_> = plan.groups.iter().map(|group| group.describe(&trial)).collect();
-        let (verdict, reasons) = Evidence::new(&groups, &tally, measured, stolen).judge();
+        let (verdict, reasons) = Evidence::new(&groups, &tally, stolen).judge();
         Ok(Results {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),

@@ -14,6 +14,12 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "not a rate such as 500, 20k or 1.5m".into())
 }
 
+/// A size per second: `16k` is 16 KiB.
+pub(crate) fn bytes_per_second(text: &str) -> Result<f64, String> {
+    let number = scaled(text, 1024.0).filter(|rate| *rate >= 1.0);
+    number.ok_or_else(|| "not a size such as 500, 16k or 1m".into())
+}
+
 /// A number with a unit of which the second is the square of the first, and so on.
 fn scaled(text: &str, unit: f64) -> Option<f64> {
     let (digits, power) = match text.as_bytes().last()?.to_ascii_lowercase() {
@@ -33,6 +39,14 @@ pub(crate) fn read_time(text: &str) -> Result<Duration, String> {
         return Ok(Duration::ZERO);
     }
     humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 10s or 2m".into())
+}
+
+/// A time that is not zero.
+pub(crate) fn length(text: &str) -> Result<Duration, String> {
+    read_time(text).and_then(|time| match time.is_zero() {
+        true => Err("give a time above zero".into()),
+        false => Ok(time),
+    })
 }
 
 /// Three digits and a unit.

@@ -33,6 +33,10 @@ pub(crate) struct Stats {
     pub(crate) phases: Phases,
     /// From a ping to its pong.
     pub(crate) ping: Times,
+    /// From the moment when a connection was due until its last answer, of those that have left.
+    pub(crate) sessions: Times,
+    /// Messages that were due within the measurement, in an open loop.
+    pub(crate) due: u64,
     /// Messages sent within the measurement, and echoes that arrived in it.
     pub(crate) sent: u64,
     pub(crate) echoes: u64,
@@ -104,6 +108,8 @@ impl Stats {
         self.lag.add(&other.lag);
         self.phases.merge(&other.phases);
         self.ping.add(&other.ping);
+        self.sessions.add(&other.sessions);
+        self.due += other.due;
         self.sent += other.sent;
         self.echoes += other.echoes;
         self.sent_bytes += other.sent_bytes;
