@@ -245,6 +245,9 @@ impl Connection {
             return;
         }
         let (group, plan) = (self.group(), run.group(self.group()));
+        if plan.arguments.load.publishers.is_some() {
+            return self.take_delivery(kind, payload, now, run);
+        }
         let echo = self.window.identify(payload, &plan.payloads, self.number);
         let sequence = match echo {
             Echo::Whole(sequence) | Echo::Corrupt(sequence) => sequence,
@@ -269,6 +272,28 @@ impl Connection {
             run.fails(group, Failure::Lost);
             run.record_unanswered(group, lost.message.intended, lost.message.sent, now);
             self.release(&lost, now, run);
+        }
+    }
+
+    /// Compares a message of a publisher with what that has sent, to the byte.
+    fn take_delivery(&self, kind: Kind, payload: &[u8], now: Duration, run: &mut Run<'_>) {
+        let (group, plan) = (self.group(), run.group(self.group()));
+        let Some((owner, sequence)) = plan.payloads.named(payload) else {
+            return run.fails(group, Failure::Unexpected);
+        };
+        if owner == self.number {
+            // Some servers pass a message on to its sender too.
+            return;
+        }
+        if !plan.is_publisher(owner) {
+            run.fails(group, Failure::Foreign);
+        } else if !plan.payloads.is(payload, owner, sequence) {
+            run.fails(group, Failure::WrongContent);
+        } else {
+            run.fan_out.receive(owner, sequence, now);
+            if kind != plan.kind {
+                run.fails(group, Failure::WrongKind);
+            }
         }
     }
 
@@ -366,6 +391,12 @@ impl Connection {
                 message.intended = time;
             }
             run.record_sent(group, bytes, message.intended, time);
+        }
+        if run.group(group).arguments.load.publishers.is_some() {
+            for (sequence, message) in self.window.drain() {
+                let counts = run.measures(message.intended);
+                run.fan_out.publish(self.number, sequence, message.intended, counts);
+            }
         }
     }
 }

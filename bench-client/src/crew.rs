@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use wireloop::io::{Driver, Epoll, Waker, sys};
 
 use crate::{
+    fan_out::{Collector, Seen},
     load::Loader,
     measure::stats::{Interval, Tally},
     plan::{End, Plan, Trial},
@@ -35,6 +36,8 @@ pub(crate) enum Event {
     Ready { open: usize },
     /// What its groups have done since the second `second` of the run began.
     Interval { second: u64, groups: Vec<Interval> },
+    /// What it has seen of messages that many await.
+    FanOut(Seen),
     /// All its connections have failed.
     Failed,
     /// A trial is over, and all that was awaited after it has come or not.
@@ -78,6 +81,7 @@ pub(crate) struct Crew {
     failed: usize,
     open: usize,
     tally: Tally,
+    collector: Collector,
 }
 
 /// Who is told what happens meanwhile.
@@ -117,6 +121,7 @@ impl Crew {
             workers.push(Worker { commands, waker, thread: Some(thread) });
         }
         Ok(Self {
+            collector: Collector::new(plan),
             plan: Arc::clone(plan),
             workers,
             events,
@@ -147,6 +152,8 @@ impl Crew {
     ) -> Result<Tally, String> {
         self.tell(Command::Trial(trial));
         self.await_all(observer, |event| matches!(event, Event::Tried(_)))?;
+        let groups = self.collector.finish(&self.plan);
+        self.tally.merge(&Tally { groups, ..Tally::default() });
         Ok(std::mem::take(&mut self.tally))
     }
 
@@ -195,6 +202,12 @@ impl Crew {
         match event {
             Event::Ready { open } => self.open += open,
             Event::Interval { second, groups } => observer.interval(second, &groups),
+            Event::FanOut(seen) => {
+                self.collector.add(seen, &self.plan);
+                if let Some(groups) = self.collector.take_intervals() {
+                    observer.interval(self.plan.now().as_secs(), &groups);
+                }
+            }
             Event::Failed => {
                 self.failed += 1;
                 if self.failed == self.workers.len() {

@@ -22,6 +22,12 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// How long the closing handshakes may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// When nobody has received anything for so long, nothing more is on its way from publishers.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// How often is told what was seen of messages that many await.
+const TELL_TIME: Duration = Duration::from_millis(50);
+
 /// How many messages that are due are sent before the answers to earlier ones are received.
 const SENDS_PER_PASS: usize = 256;
 
@@ -45,6 +51,8 @@ pub(crate) struct Loader<'p, D> {
     next_check: Duration,
     /// When connections that take too long to open are looked for.
     next_late: Duration,
+    /// When it is told what was seen of messages that many await.
+    next_tell: Duration,
     /// Within the measurement.
     watch: Option<Watch>,
     failed: Vec<(Token, Failure)>,
@@ -77,6 +85,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             next_second: Duration::from_secs(plan.now().as_secs() + 1),
             next_check: Duration::ZERO,
             next_late: Duration::ZERO,
+            next_tell: Duration::ZERO,
             watch: None,
             failed: Vec::new(),
             following: Vec::new(),
@@ -248,11 +257,16 @@ impl<'p, D: Driver> Loader<'p, D> {
     /// Waits for the echoes that are late, then counts those that never came.
     fn drain(&mut self, link: &Link) -> io::Result<()> {
         let deadline = self.now() + self.run.plan.run.drain;
+        let publishes =
+            self.run.plan.groups.iter().any(|group| group.arguments.load.publishers.is_some());
+        self.run.fan_out.last = self.now();
         while self.now() < deadline
-            && self.connections.iter().any(|c| c.is_open() && c.in_flight() > 0)
+            && (self.connections.iter().any(|c| c.is_open() && c.in_flight() > 0)
+                || publishes && self.now() < self.run.fan_out.last + SILENCE)
         {
             self.pass(LOOK_AROUND, link)?;
         }
+        self.tell_fan_out(link);
         for index in 0..self.connections.len() {
             self.with(index, |connection, now, run| connection.abandon(now, run));
         }
@@ -270,6 +284,14 @@ impl<'p, D: Driver> Loader<'p, D> {
             self.pass(LOOK_AROUND, link)?;
         }
         Ok(())
+    }
+
+    /// Tells what was seen of messages that many await.
+    fn tell_fan_out(&mut self, link: &Link) {
+        self.next_tell = self.now() + TELL_TIME;
+        if let Some(seen) = self.run.fan_out.take() {
+            link.tell(Event::FanOut(seen));
+        }
     }
 
     /// Tells what has happened in the second that has just ended.

@@ -7,6 +7,7 @@ mod cli;
 mod compression;
 mod connection;
 mod crew;
+mod fan_out;
 mod hold;
 mod load;
 mod load_arguments;

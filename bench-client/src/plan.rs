@@ -143,6 +143,17 @@ impl GroupPlan {
         trial.rate.map(Shape::constant).or_else(|| self.arguments.load.shape(before))
     }
 
+    /// Whether the connection with this number sends what others await.
+    pub(crate) fn is_publisher(&self, number: u32) -> bool {
+        let publishers = self.arguments.load.publishers.map_or(0, |publishers| publishers.get());
+        (self.first..self.first + publishers).contains(&(number as usize))
+    }
+
+    /// The bytes of a payload, on average.
+    pub(crate) fn payload_bytes(&self) -> u64 {
+        self.arguments.payload.size as u64
+    }
+
     /// Whether a message is due at a certain time, and not when another one is answered.
     pub(crate) fn is_open_loop(&self) -> bool {
         self.arguments.load.rate.is_some() || !self.arguments.load.stages.is_empty()

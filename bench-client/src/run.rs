@@ -10,6 +10,7 @@ use wireloop::{
 
 use crate::{
     compression,
+    fan_out::Watcher,
     measure::{
         failure::Failure,
         stats::{Interval, Stats, Tally},
@@ -32,6 +33,7 @@ pub(crate) struct Run<'p> {
     pub(crate) deflater: Deflater,
     pub(crate) scratch: Vec<u8>,
     pub(crate) timers: Timers,
+    pub(crate) fan_out: Watcher,
     /// What is under way, from its start until all answers have come.
     pub(crate) trial: Option<Trial>,
     /// Whether messages are being sent.
@@ -50,6 +52,7 @@ impl<'p> Run<'p> {
             deflater: Deflater::new(compression::LEVEL, compression::THRESHOLD_BYTES),
             scratch: Vec::new(),
             timers: Timers::default(),
+            fan_out: Watcher::default(),
             trial: None,
             is_loading: false,
         };

@@ -2,15 +2,19 @@
 //! so that its file limit, CPU time and memory are counted apart.
 
 use std::{
+    collections::HashMap,
     io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use wireloop::{Config, DriverKind, Echo, Routes, Server, io::sys};
+use wireloop::{
+    Config, DriverKind, Echo, Handle, Received, Routes, Server, Session, Socket, io::sys,
+};
 
 /// How long the server may take to answer at first.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,7 +31,7 @@ pub(crate) struct LocalServer {
 
 impl LocalServer {
     /// Starts a server on a free port.
-    pub(crate) fn start(workers: usize, driver: DriverKind) -> Result<Self, String> {
+    pub(crate) fn start(workers: usize, driver: DriverKind, path: &str) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|e| format!("cannot find myself: {e}"))?;
         let mut child = Command::new(program)
             .args(["--serve", "--server-workers", &workers.to_string()])
@@ -46,7 +50,7 @@ impl LocalServer {
             let _ = child.wait();
             return Err("the server did not start; see the line above".into());
         }
-        let server = Self { child, url: format!("ws://{address}/echo") };
+        let server = Self { child, url: format!("ws://{address}{path}") };
         // What it takes by itself is taken now, before its memory is read.
         ask(address).map_err(|error| format!("the server does not answer: {error}"))?;
         Ok(server)
@@ -95,8 +99,12 @@ impl Drop for LocalServer {
 /// The life of the server process.
 pub(crate) fn serve(workers: usize, driver: DriverKind) -> Result<(), String> {
     sys::raise_file_limit();
-    let routes =
-        Routes::new().websocket("/echo", |_request, protocols| Ok(protocols.none().session(Echo)));
+    let room = Arc::default();
+    let routes = Routes::new()
+        .websocket("/echo", |_request, protocols| Ok(protocols.none().session(Echo)))
+        .websocket("/broadcast", move |_request, protocols| {
+            Ok(protocols.none().session(Member { room: Arc::clone(&room), number: 0 }))
+        });
     let mut config = Config::default();
     config.frames.frame_bytes = 1 << 30;
     config.frames.message_bytes = 1 << 30;
@@ -107,6 +115,63 @@ pub(crate) fn serve(workers: usize, driver: DriverKind) -> Result<(), String> {
         println!("{address}");
     }
     server.run().map_err(|error| error.to_string())
+}
+
+/// Those among whom messages are passed on, by number.
+#[derive(Debug, Default)]
+struct Room {
+    members: HashMap<u64, Handle>,
+    next: u64,
+}
+
+/// A session that passes its messages on to all others.
+#[derive(Debug)]
+struct Member {
+    room: Arc<Mutex<Room>>,
+    number: u64,
+}
+
+impl Session for Member {
+    fn start(&mut self, socket: &mut Socket<'_, Self>) {
+        let handle = socket.handle();
+        self.with_room(|room, number| {
+            room.next += 1;
+            *number = room.next;
+            room.members.insert(room.next, handle);
+        });
+        socket.read_message(Self::received);
+    }
+}
+
+impl Member {
+    fn received(&mut self, socket: &mut Socket<'_, Self>, received: Received<'_>) {
+        self.with_room(|room, number| {
+            let others = room.members.iter().filter(|(other, _)| *other != number);
+            for (_, handle) in others {
+                // One that does not keep up misses it, which the client counts.
+                let _ = match received {
+                    Received::Text(text) => handle.send_text(text),
+                    Received::Binary(bytes) => handle.send_binary(bytes),
+                    _ => return,
+                };
+            }
+        });
+        if matches!(received, Received::Text(_) | Received::Binary(_)) {
+            socket.read_message(Self::received);
+        }
+    }
+
+    fn with_room(&mut self, action: impl FnOnce(&mut Room, &mut u64)) {
+        // One that panicked has left the map whole.
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        action(&mut room, &mut self.number);
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.with_room(|room, number| drop(room.members.remove(number)));
+    }
 }
 
 /// Stops in good order on SIGTERM, and at once when the process that started this one has ended.

@@ -19,6 +19,7 @@ use crate::{
         stats::{Interval, Tally},
         verdict::Evidence,
     },
+    payload::is_named,
     plan::{End, GroupPlan, Plan, Trial},
     series::{Series, Sink},
     server::LocalServer,
@@ -65,6 +66,9 @@ impl Session {
     pub(crate) fn prepare(arguments: Arguments) -> Result<Self, String> {
         let Arguments { run, group } = arguments;
         group.load.check()?;
+        if group.load.publishers.is_some() && !is_named(group.payload.size) {
+            return Err("publishers need room for the name of a message: give -s 16 or more".into());
+        }
         let limit = sys::raise_file_limit();
         let wanted = group.load.connections.get();
         if wanted as u64 > limit.saturating_sub(RESERVED_FILES) {
@@ -75,7 +79,10 @@ impl Session {
         }
         let local = match &group.url {
             Some(_) => None,
-            None => Some(LocalServer::start(run.server_workers.get(), run.server_driver)?),
+            None => {
+                let path = if group.load.publishers.is_some() { "/broadcast" } else { "/echo" };
+                Some(LocalServer::start(run.server_workers.get(), run.server_driver, path)?)
+            }
         };
         let url = local.as_ref().map(|server| server.url.clone()).or_else(|| group.url.clone());
         let target = Target::resolve(&url.unwrap_or_default())?;

@@ -77,8 +77,12 @@ pub(crate) fn count(number: f64) -> String {
 
 /// A number of things.
 pub(crate) fn plural(number: usize, noun: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", count(number as f64))
+    let (stem, ending) = match (number, noun.strip_suffix('y')) {
+        (1, _) => (noun, ""),
+        (_, Some(stem)) => (stem, "ies"),
+        (_, None) => (noun, "s"),
+    };
+    format!("{} {stem}{ending}", count(number as f64))
 }
 
 #[cfg(test)]

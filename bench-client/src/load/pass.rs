@@ -30,6 +30,9 @@ impl<'p, D: Driver> Loader<'p, D> {
         if now >= self.next_second {
             self.publish(link);
         }
+        if now >= self.next_tell {
+            self.tell_fan_out(link);
+        }
         while let Some(completion) = self.driver.next() {
             match completion {
                 Completion::Received { token, bytes } => {

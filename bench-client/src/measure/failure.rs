@@ -31,6 +31,7 @@ pub(crate) enum Failure {
     Missed,
     Unsent,
     NoSession,
+    Undelivered,
 }
 
 /// What is wrong with the answer to a handshake (RFC 6455 section 4.1).
@@ -121,6 +122,7 @@ impl fmt::Display for Failure {
             Self::Unanswered => f.write_str("message without an answer"),
             Self::Missed => f.write_str("message not sent: too many in flight"),
             Self::Unsent => f.write_str("message not sent: its connection was not open"),
+            Self::Undelivered => f.write_str("message not delivered to one that awaits it"),
             Self::NoSession => f.write_str("session not begun: all connections were in use"),
         }
     }

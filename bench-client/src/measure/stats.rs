@@ -50,6 +50,22 @@ pub(crate) struct Stats {
     /// Connections that ended in good order, by the code that the server gave.
     pub(crate) closes: BTreeMap<u16, u64>,
     pub(crate) failures: Failures,
+    /// Of a group with publishers.
+    pub(crate) fan_out: Option<Box<FanOutStats>>,
+}
+
+/// What became of the messages of publishers: the times from the intended moment of sending until
+/// the first, the middle and the last of those that await a message had it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct FanOutStats {
+    pub(crate) messages: u64,
+    /// Messages that all have received.
+    pub(crate) complete: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) missing: u64,
+    pub(crate) first: Times,
+    pub(crate) median: Times,
+    pub(crate) last: Times,
 }
 
 /// What opening a connection took, from its start to its end and in parts. What a connection does
@@ -120,6 +136,21 @@ impl Stats {
             *self.closes.entry(*code).or_default() += count;
         }
         self.failures.merge(&other.failures);
+        if let Some(more) = &other.fan_out {
+            self.fan_out.get_or_insert_default().merge(more);
+        }
+    }
+}
+
+impl FanOutStats {
+    fn merge(&mut self, other: &Self) {
+        self.messages += other.messages;
+        self.complete += other.complete;
+        self.deliveries += other.deliveries;
+        self.missing += other.missing;
+        self.first.add(&other.first);
+        self.median.add(&other.median);
+        self.last.add(&other.last);
     }
 }
 

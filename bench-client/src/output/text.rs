@@ -40,6 +40,14 @@ impl Summary<'_> {
         let rate = stats.echoes as f64 / seconds;
         let bytes = stats.echoed_bytes as f64 / seconds / f64::from(1 << 20);
         let echoes = count(stats.echoes as f64);
+        if let Some(fan_out) = &stats.fan_out {
+            let messages = plural(fan_out.messages as usize, "message");
+            let (complete, missing) = (count(fan_out.complete as f64), fan_out.missing as usize);
+            writeln!(f, "  {messages} published, {complete} received by all")?;
+            let deliveries = plural(fan_out.deliveries as usize, "delivery");
+            writeln!(f, "  {deliveries} in {seconds:.2} s, {} missing", count(missing as f64))?;
+            return writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s to the receivers", count(rate));
+        }
         writeln!(f, "  {echoes} echoes in {seconds:.2} s, every byte compared")?;
         writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s each way", count(rate))
     }
@@ -47,6 +55,15 @@ impl Summary<'_> {
     /// What was wrong with the echoes, and what was not.
     fn write_verification(f: &mut fmt::Formatter<'_>, group: &Group, stats: &Stats) -> fmt::Result {
         let of = |failure| count(stats.failures.of(failure) as f64);
+        if stats.fan_out.is_some() {
+            return writeln!(
+                f,
+                "  {} repeated, {} corrupt, {} with the wrong opcode\n",
+                of(Failure::Duplicate),
+                of(Failure::WrongContent),
+                of(Failure::WrongKind),
+            );
+        }
         if group.is_nameless {
             let corrupt = of(Failure::WrongContent);
             return writeln!(f, "  {corrupt} corrupt; too short to tell lost or reordered\n");
@@ -68,7 +85,13 @@ impl Summary<'_> {
             write!(f, "{name:>10}")?;
         }
         writeln!(f)?;
-        if group.offered.is_some() {
+        if let Some(fan_out) = &stats.fan_out {
+            write_times(f, "first", &fan_out.first)?;
+            write_times(f, "median", &fan_out.median)?;
+            write_times(f, "last", &fan_out.last)?;
+            write_times(f, "each", &stats.response)?;
+            write_times(f, "send lag", &stats.lag)?;
+        } else if group.offered.is_some() {
             write_times(f, "response", &stats.response)?;
             write_times(f, "service", &stats.service)?;
             write_times(f, "send lag", &stats.lag)?;
@@ -77,6 +100,10 @@ impl Summary<'_> {
         }
         write_times(f, "opening", &stats.phases.opening)?;
         let definition = match group.offered {
+            Some(_) if stats.fan_out.is_some() => {
+                "from the intended send until the first, the middle, the last, and each \
+                 of those who await a message had it"
+            }
             Some(_) => "response: from the intended send; service: from the write",
             None => "echo: from the write, which in a closed loop is the intended send",
         };

@@ -132,8 +132,16 @@ pub(crate) struct Frame {
 
 /// Answers each text or binary frame, numbered from 0, with the frames that are pushed; a Close
 /// with itself.
-pub(crate) fn answer(mut stream: TcpStream, mut respond: impl FnMut(u32, Frame, &mut Vec<Frame>)) {
+pub(crate) fn answer(mut stream: TcpStream, respond: impl FnMut(u32, Frame, &mut Vec<Frame>)) {
     accept(&mut stream, "");
+    answer_frames(stream, respond);
+}
+
+/// The same after the handshake.
+pub(crate) fn answer_frames(
+    mut stream: TcpStream,
+    mut respond: impl FnMut(u32, Frame, &mut Vec<Frame>),
+) {
     let mut input = BufReader::new(stream.try_clone().unwrap());
     let mut answers = Vec::new();
     let mut number = 0;
