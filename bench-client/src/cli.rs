@@ -1,12 +1,14 @@
 //! The command line: what is measured, by which groups of connections, for how long, and what is
 //! told about it. Each area has its own options; `scenario.rs` reads the same from a file.
 
-use std::{net::Ipv4Addr, num::NonZeroUsize, time::Duration};
+use std::{net::Ipv4Addr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser};
 use wireloop::DriverKind;
 
-use crate::{compression::Compression, load_arguments::LoadArguments, payload::Content, units};
+use crate::{
+    child::Share, compression::Compression, load_arguments::LoadArguments, payload::Content, units,
+};
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
 /// wireloop server as a process of its own and measures that.
@@ -34,9 +36,18 @@ pub(crate) struct Arguments {
 /// What concerns the run as a whole.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArguments {
+    /// File with several groups of connections that run at once
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
+
     /// Threads, among which the connections are divided
     #[arg(short, long, value_name = "N", default_value = "1")]
     pub(crate) threads: NonZeroUsize,
+
+    /// Processes, among which the connections are divided [default: as many as the limit on open
+    /// files asks for]
+    #[arg(long, value_name = "N")]
+    pub(crate) processes: Option<NonZeroUsize>,
 
     /// Length of the measurement [default: that of all stages, or 10s]
     #[arg(short, long, value_name = "TIME", value_parser = units::length)]
@@ -70,6 +81,10 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "PID", requires = "url")]
     pub(crate) server_pid: Option<u32>,
 
+    /// Number from which payloads follow: the same ones for the same number [default: random]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
     /// No progress lines
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -86,9 +101,21 @@ pub(crate) struct RunArguments {
     #[arg(long, hide = true, value_name = "ADDR", requires = "hold")]
     pub(crate) hold_source: Option<Ipv4Addr>,
 
-    /// Be the server: what the process without a URL starts
-    #[arg(long, hide = true, conflicts_with = "url")]
-    pub(crate) serve: bool,
+    /// Be the server on this port, or a free one: what the process without a URL starts
+    #[arg(long, hide = true, value_name = "PORT", conflicts_with = "url")]
+    pub(crate) serve: Option<u16>,
+
+    /// Be one of several processes: those workers of all
+    #[arg(long, hide = true, value_name = "FROM-UNTIL/ALL", requires = "epoch")]
+    pub(crate) child: Option<Share>,
+
+    /// When the times of the run begin, in nanoseconds since the machine did
+    #[arg(long, hide = true, value_name = "NS")]
+    pub(crate) epoch: Option<u64>,
+
+    /// The server of groups that name none
+    #[arg(long, hide = true, value_name = "URL")]
+    pub(crate) default_url: Option<String>,
 }
 
 /// What a group of connections does.

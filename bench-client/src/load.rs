@@ -110,6 +110,8 @@ impl<'p, D: Driver> Loader<'p, D> {
                     link.tell(Event::Tried(self.run.take_tally()));
                 }
                 Ok(Command::Finish) | Err(mpsc::TryRecvError::Disconnected) => break,
+                // The plan says so too.
+                Ok(Command::End(_)) => {}
                 Err(mpsc::TryRecvError::Empty) => self.pass(LOOK_AROUND, link)?,
             }
         }

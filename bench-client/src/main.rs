@@ -3,6 +3,7 @@
 //! A run is led by `session.rs`; `load.rs` is what its threads do.
 
 mod autobahn;
+mod child;
 mod cli;
 mod compression;
 mod connection;
@@ -17,6 +18,7 @@ mod pacer;
 mod payload;
 mod plan;
 mod run;
+mod scenario;
 mod series;
 mod server;
 mod session;
@@ -28,12 +30,13 @@ mod window;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::{
     cli::Arguments,
     measure::{results::Results, verdict::Verdict},
     output::{progress::Progress, text::Summary},
+    scenario::Scenario,
     session::Session,
 };
 
@@ -41,17 +44,18 @@ use crate::{
 const INVALID: u8 = 3;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let matches = Arguments::command().args_override_self(true).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let run = &arguments.run;
     let url = arguments.group.url.as_deref().unwrap_or_default();
-    let result = if run.serve {
-        server::serve(run.server_workers.get(), run.server_driver).map(|()| ExitCode::SUCCESS)
+    let result = if let Some(port) = run.serve {
+        server::serve(port, run).map(|()| ExitCode::SUCCESS)
     } else if run.autobahn {
         autobahn::run(url).map(|()| ExitCode::SUCCESS)
     } else if run.hold {
         hold::run(&arguments).map(|()| ExitCode::SUCCESS)
     } else {
-        measure(arguments)
+        Scenario::read(&matches, arguments).and_then(measure)
     };
     result.unwrap_or_else(|error| {
         eprintln!("wireloop-bench: {error}");
@@ -59,10 +63,15 @@ fn main() -> ExitCode {
     })
 }
 
-/// Makes a run and tells its results.
-fn measure(arguments: Arguments) -> Result<ExitCode, String> {
-    let mut progress = Progress::new(arguments.run.quiet);
-    let results = Session::prepare(arguments)?.run(&mut progress)?;
+/// Makes a run and tells its results, or does a share of the run of another process.
+fn measure(scenario: Scenario) -> Result<ExitCode, String> {
+    let share = scenario.run.child.clone();
+    let mut progress = Progress::new(scenario.run.quiet);
+    let session = Session::prepare(scenario)?;
+    if let Some(share) = share {
+        return session.work(&share).map(|()| ExitCode::SUCCESS);
+    }
+    let results = session.run(&mut progress)?;
     progress.finish();
     println!("{}", Summary(&results));
     Ok(exit_code(&results))

@@ -26,6 +26,12 @@ pub(crate) struct Plan {
     /// Load before the measurement, and the length of that.
     pub(crate) warm_up: Duration,
     pub(crate) duration: Duration,
+    /// How many processes there are to be.
+    pub(crate) processes: usize,
+    /// From which payloads follow, in all processes.
+    pub(crate) seed: u64,
+    /// The server of groups that name none.
+    pub(crate) default_url: Option<String>,
     pub(crate) epoch: Instant,
     /// When the run came to its end before it was due, and why.
     pub(crate) end: OnceLock<(Duration, End)>,
@@ -67,7 +73,12 @@ pub(crate) struct Trial {
 }
 
 impl Plan {
-    pub(crate) fn new(run: RunArguments, groups: Vec<GroupPlan>) -> Self {
+    /// The plan of a run whose times begin now, or when those of the leading process did.
+    pub(crate) fn new(run: RunArguments, groups: Vec<GroupPlan>, processes: usize) -> Self {
+        let now = Instant::now();
+        let epoch = run.epoch.and_then(|nanos| {
+            now.checked_sub(since_boot().saturating_sub(Duration::from_nanos(nanos)))
+        });
         let stages = groups.iter().filter_map(|group| group.arguments.load.stages_length()).max();
         let warm_up = if stages.is_some() { Duration::ZERO } else { Duration::from_secs(1) };
         Self {
@@ -75,7 +86,10 @@ impl Plan {
             duration: run.duration.or(stages).unwrap_or(Duration::from_secs(10)),
             run,
             groups,
-            epoch: Instant::now(),
+            processes,
+            seed: 0,
+            default_url: None,
+            epoch: epoch.unwrap_or(now),
             end: OnceLock::new(),
         }
     }
@@ -87,11 +101,17 @@ impl Plan {
         Trial { start, measure_from, measure_until, rate: None, only: None }
     }
 
-    /// As many as asked for, but none without a connection.
-    pub(crate) fn threads(&self) -> usize {
-        let connections =
-            self.groups.iter().map(|group| group.arguments.load.connections.get()).max();
-        self.run.threads.get().min(connections.unwrap_or(1))
+    /// The threads of all processes: as many as asked for, but none without a connection, and no
+    /// process without one.
+    pub(crate) fn workers(&self) -> usize {
+        let groups = self.groups.iter();
+        let most = groups.map(|group| group.arguments.load.connections.get()).max().unwrap_or(1);
+        self.run.threads.get().min(most).max(self.processes)
+    }
+
+    /// When the times of the run begin, since the machine did.
+    pub(crate) fn epoch_nanos(&self) -> u64 {
+        (since_boot() - self.epoch.elapsed()).as_nanos() as u64
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -115,6 +135,12 @@ impl Plan {
         };
         (trial.measure_from.min(until), until)
     }
+}
+
+/// What [`Instant`] counts too, but does not tell.
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 impl GroupPlan {
@@ -141,6 +167,10 @@ impl GroupPlan {
     pub(crate) fn shape(&self, trial: &Trial) -> Option<Shape> {
         let before = trial.measure_from.saturating_sub(trial.start);
         trial.rate.map(Shape::constant).or_else(|| self.arguments.load.shape(before))
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.arguments.load.connections.get()
     }
 
     /// Whether the connection with this number sends what others await.

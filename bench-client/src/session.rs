@@ -7,20 +7,23 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rand::{SeedableRng, rngs::StdRng};
 use signal_hook::{consts, iterator::Signals};
-use wireloop::io::{Waker, sys};
+use wireloop::io::sys;
 
 use crate::{
-    cli::Arguments,
+    child::{self, Share},
+    cli::GroupArguments,
     crew::{Crew, Observer},
     measure::{
-        cost::{CpuTime, MachineTime, resident_bytes},
+        cost::{CpuTime, MachineTime, resident_bytes_of_all},
         results::{Environment, Outcome, Results, SCHEMA, ServerCost},
         stats::{Interval, Tally},
         verdict::Evidence,
     },
     payload::is_named,
     plan::{End, GroupPlan, Plan, Trial},
+    scenario::Scenario,
     series::{Series, Sink},
     server::LocalServer,
     target::Target,
@@ -41,8 +44,8 @@ pub(crate) struct Session {
     plan: Arc<Plan>,
     /// The server, if this process has started it.
     local: Option<LocalServer>,
-    /// The server's process, if it is on this machine and known.
-    pid: Option<u32>,
+    /// The server's processes, as far as they are on this machine and known.
+    pids: Vec<u32>,
 }
 
 /// What is seen of a run while it lasts.
@@ -56,39 +59,61 @@ struct View<'s, S> {
 /// Reads what the server and the machine have done, at both ends of a trial's measurement.
 struct Meter {
     trial: Trial,
-    pid: Option<u32>,
+    pids: Vec<u32>,
     before: Option<(Option<CpuTime>, Option<MachineTime>)>,
     after: Option<(Option<CpuTime>, Option<MachineTime>)>,
 }
 
 impl Session {
-    /// Makes sure that the run is possible, and starts a server if no other is named.
-    pub(crate) fn prepare(arguments: Arguments) -> Result<Self, String> {
-        let Arguments { run, group } = arguments;
-        group.load.check()?;
-        if group.load.publishers.is_some() && !is_named(group.payload.size) {
-            return Err("publishers need room for the name of a message: give -s 16 or more".into());
-        }
-        let limit = sys::raise_file_limit();
-        let wanted = group.load.connections.get();
-        if wanted as u64 > limit.saturating_sub(RESERVED_FILES) {
-            return Err(format!(
-                "{wanted} connections need a higher limit on open files than {limit}: \
-                 raise it (ulimit -Hn) or use fewer with -c"
-            ));
-        }
-        let local = match &group.url {
-            Some(_) => None,
-            None => {
-                let path = if group.load.publishers.is_some() { "/broadcast" } else { "/echo" };
-                Some(LocalServer::start(run.server_workers.get(), run.server_driver, path)?)
+    /// Makes sure that the run is possible, and starts a server if a group names none.
+    pub(crate) fn prepare(scenario: Scenario) -> Result<Self, String> {
+        let Scenario { run, groups } = scenario;
+        groups.iter().try_for_each(|(_, group)| check(group))?;
+        let connections: usize = groups.iter().map(|(_, group)| group.load.connections.get()).sum();
+        let room = sys::raise_file_limit().saturating_sub(RESERVED_FILES).max(1) as usize;
+        let processes = match run.processes {
+            None => connections.div_ceil(room),
+            Some(processes) if connections <= room.saturating_mul(processes.get()) => {
+                processes.get().min(connections)
+            }
+            Some(_) => {
+                return Err(format!(
+                    "{connections} connections need more than {room} files in each process: raise \
+                     the limit (ulimit -Hn), or use fewer with -c, or more --processes"
+                ));
             }
         };
-        let url = local.as_ref().map(|server| server.url.clone()).or_else(|| group.url.clone());
-        let target = Target::resolve(&url.unwrap_or_default())?;
-        let pid = local.as_ref().map(LocalServer::pid).or(run.server_pid);
-        let groups = vec![GroupPlan::new(String::new(), group, target, 0, &mut rand::make_rng())];
-        Ok(Self { plan: Arc::new(Plan::new(run, groups)), local, pid })
+        let needs_server = groups.iter().any(|(_, group)| group.url.is_none());
+        let local = match &run.default_url {
+            None if needs_server => {
+                // The kernel does not deal the connections evenly.
+                let servers = (connections + connections / 16).div_ceil(room);
+                Some(LocalServer::start(servers, &run)?)
+            }
+            _ => None,
+        };
+        let own = local.as_ref().map(|server| format!("ws://{}", server.address));
+        let default_url = own.or_else(|| run.default_url.clone());
+        let mut pids: Vec<u32> = local.iter().flat_map(LocalServer::pids).collect();
+        pids.extend(run.server_pid);
+        let seed = run.seed.unwrap_or_else(rand::random);
+        let mut plans: Vec<GroupPlan> = Vec::new();
+        for (name, group) in groups {
+            let path = if group.load.publishers.is_some() { "/broadcast" } else { "/echo" };
+            let base = default_url.as_deref().unwrap_or_default();
+            let url = group.url.clone().unwrap_or_else(|| format!("{base}{path}"));
+            let target = Target::resolve(&url)?;
+            let first = plans.last().map_or(0, |last| last.first + last.connections());
+            let mut rng = StdRng::seed_from_u64(seed.wrapping_add(plans.len() as u64));
+            plans.push(GroupPlan::new(name, group, target, first, &mut rng));
+        }
+        let plan = Plan { default_url, seed, ..Plan::new(run, plans, processes) };
+        Ok(Self { plan: Arc::new(plan), local, pids })
+    }
+
+    /// Does a share of the work, as another process says.
+    pub(crate) fn work(self, share: &Share) -> Result<(), String> {
+        child::work(&self.plan, share)
     }
 
     /// Makes the run, and shows each second of it to `sink`.
@@ -96,15 +121,15 @@ impl Session {
         let begun = SystemTime::now();
         let plan = Arc::clone(&self.plan);
         let processors = self.client_processors();
+        let placement = self.placement(&processors);
         let mut crew = Crew::start(&plan, &processors).map_err(|e| format!("cannot run: {e}"))?;
-        interrupt_on_signals(Arc::clone(&plan), crew.wakers())
-            .map_err(|error| format!("cannot run: {error}"))?;
-        let resident_before = self.pid.and_then(resident_bytes);
-        let series = Series::new(plan.groups.len(), self.pid);
+        interrupt_on_signals(Arc::clone(&plan)).map_err(|error| format!("cannot run: {error}"))?;
+        let resident_before = resident_bytes_of_all(&self.pids);
+        let series = Series::new(plan.groups.len(), self.pids.clone());
         let mut view = View { plan: &plan, series, sink, meter: None };
         let open = crew.open(&mut view)?;
         thread::sleep(SETTLE_TIME);
-        let resident_open = self.pid.and_then(resident_bytes);
+        let resident_open = resident_bytes_of_all(&self.pids);
 
         let trial = plan.trial(plan.now());
         let mut tally = Tally::default();
@@ -112,10 +137,10 @@ impl Session {
         let is_tried = (open > 0 || comes) && !plan.is_over();
         if is_tried {
             view.series.begin(trial);
-            view.meter = Some(Meter { trial, pid: self.pid, before: None, after: None });
+            view.meter = Some(Meter { trial, pids: self.pids.clone(), before: None, after: None });
             tally.merge(&crew.attempt(trial, &mut view)?);
         }
-        let resident_loaded = self.pid.and_then(resident_bytes);
+        let resident_loaded = resident_bytes_of_all(&self.pids);
         tally.merge(&crew.finish(&mut view)?);
         let View { series, sink, meter, .. } = view;
         let (cost, stolen) = meter.map_or((None, None), |meter| meter.read());
@@ -136,13 +161,10 @@ impl Session {
             version: env!("CARGO_PKG_VERSION").into(),
             begun_s: begun.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
             arguments: std::env::args().skip(1).collect(),
-            environment: Environment {
-                placement: self.placement(&processors),
-                ..Environment::default()
-            },
+            environment: Environment { placement, ..Environment::default() },
             measured,
-            threads: plan.threads(),
-            processes: 1,
+            threads: plan.workers(),
+            processes: plan.processes,
             groups,
             tally,
             series: series.finish(plan.now(), sink),
@@ -170,7 +192,7 @@ impl Session {
     }
 
     fn connections(&self) -> usize {
-        self.plan.groups.iter().map(|group| group.arguments.load.connections.get()).sum()
+        self.plan.groups.iter().map(GroupPlan::connections).sum()
     }
 
     /// The processors of the threads: those that the server's workers leave. None if there are too
@@ -178,8 +200,8 @@ impl Session {
     fn client_processors(&self) -> Vec<usize> {
         let workers = self.plan.run.server_workers.get();
         let mut processors = sys::allowed_processors();
-        let threads = self.plan.threads();
-        if self.local.is_none() || processors.len() < workers + threads {
+        let threads = self.plan.workers();
+        if self.local.is_none() || self.plan.processes > 1 || processors.len() < workers + threads {
             return Vec::new();
         }
         processors.drain(..workers);
@@ -192,16 +214,17 @@ impl Session {
             [] => "client not pinned".into(),
             processors => format!("client on processor {}", list(processors)),
         };
-        if self.pid.is_none() || self.plan.run.server_pid.is_some() {
-            return client;
-        }
+        let Some(server) = &self.local else { return client };
         let workers = self.plan.run.server_workers.get();
-        match sys::allowed_processors().get(..workers) {
-            Some(own) => {
+        match (server.pids().len(), sys::allowed_processors().get(..workers)) {
+            (1, Some(own)) => {
                 let own = list(own);
                 format!("server: wireloop, a process of its own, on processor {own}; {client}")
             }
-            None => format!("server: wireloop, a process of its own, {workers} workers; {client}"),
+            (1, None) => {
+                format!("server: wireloop, a process of its own, {workers} workers; {client}")
+            }
+            (count, _) => format!("server: wireloop, {count} processes of its own; {client}"),
         }
     }
 }
@@ -228,7 +251,7 @@ impl<S: Sink> Observer for View<'_, S> {
 
 impl Meter {
     fn look(&self) -> (Option<CpuTime>, Option<MachineTime>) {
-        (self.pid.and_then(CpuTime::of), MachineTime::now())
+        (CpuTime::of_all(&self.pids), MachineTime::now())
     }
 
     /// What the server has used in the measurement, and what was stolen of the machine.
@@ -240,12 +263,21 @@ impl Meter {
     }
 }
 
+/// Says what a group cannot do.
+fn check(group: &GroupArguments) -> Result<(), String> {
+    group.load.check()?;
+    if group.load.publishers.is_some() && !is_named(group.payload.size) {
+        return Err("publishers need room for the name of a message: give -s 16 or more".into());
+    }
+    Ok(())
+}
+
 fn list(processors: &[usize]) -> String {
     processors.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The first signal ends the measurement, the second the process.
-fn interrupt_on_signals(plan: Arc<Plan>, wakers: Vec<Waker>) -> io::Result<()> {
+fn interrupt_on_signals(plan: Arc<Plan>) -> io::Result<()> {
     let mut signals = Signals::new([consts::SIGINT, consts::SIGTERM])?;
     thread::spawn(move || {
         for _ in signals.forever() {
@@ -253,7 +285,6 @@ fn interrupt_on_signals(plan: Arc<Plan>, wakers: Vec<Waker>) -> io::Result<()> {
                 std::process::exit(INTERRUPTED);
             }
             plan.end(End::Interrupted);
-            wakers.iter().for_each(Waker::wake);
         }
     });
     Ok(())

@@ -80,6 +80,7 @@ pub(crate) fn plural(number: usize, noun: &str) -> String {
     let (stem, ending) = match (number, noun.strip_suffix('y')) {
         (1, _) => (noun, ""),
         (_, Some(stem)) => (stem, "ies"),
+        (_, None) if noun.ends_with('s') => (noun, "es"),
         (_, None) => (noun, "s"),
     };
     format!("{} {stem}{ending}", count(number as f64))

@@ -19,7 +19,7 @@ impl<D: Driver> Loader<'_, D> {
     /// Opens connections that wait for it, as many as may be opening at a time.
     pub(super) fn open_waiting(&mut self) {
         let run = &self.run.plan.run;
-        let most = run.connecting.get().div_ceil(self.run.plan.threads());
+        let most = run.connecting.get().div_ceil(self.run.plan.workers());
         if self.is_finishing || self.run.plan.is_over() {
             return;
         }
@@ -35,7 +35,7 @@ impl<D: Driver> Loader<'_, D> {
     /// When a connection that waits may be opened. One that waits for others to be open is not
     /// waited for: their completions end the wait.
     pub(super) fn opening_due(&self) -> Duration {
-        let most = self.run.plan.run.connecting.get().div_ceil(self.run.plan.threads());
+        let most = self.run.plan.run.connecting.get().div_ceil(self.run.plan.workers());
         match self.opening < most && !self.is_finishing && !self.run.plan.is_over() {
             true => self.squads.iter().map(Squad::opening_due).min().unwrap_or(Duration::MAX),
             false => Duration::MAX,

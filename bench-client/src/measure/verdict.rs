@@ -217,7 +217,7 @@ mod tests {
             expect(Evidence { schedules, ..calm() }, verdict, reason);
         };
         expect(999, 100, Verdict::Valid, "");
-        expect(990, 100, Verdict::Valid, "");
+        expect(991, 100, Verdict::Valid, "");
         expect(980, 100, Verdict::Suspect, "980 of 1000 messages");
         expect(900, 100, Verdict::Invalid, "900 of 1000 messages");
         expect(1000, 399, Verdict::Valid, "");

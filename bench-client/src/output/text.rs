@@ -28,7 +28,11 @@ impl Summary<'_> {
             writeln!(f, "wireloop-bench: {name}{separator}{url}")?;
             writeln!(f, "  {load}")?;
         }
-        writeln!(f, "  {}, {}", plural(self.0.threads, "thread"), environment.placement)
+        write!(f, "  {}", plural(self.0.threads, "thread"))?;
+        if self.0.processes > 1 {
+            write!(f, " in {}", plural(self.0.processes, "process"))?;
+        }
+        writeln!(f, ", {}", environment.placement)
     }
 
     fn seconds(&self) -> f64 {
