@@ -6,7 +6,10 @@ use std::{net::Ipv4Addr, num::NonZeroUsize, time::Duration};
 use clap::{Args, Parser};
 use wireloop::DriverKind;
 
-use crate::{compression::Compression, payload::Content, units};
+use crate::{
+    compression::Compression, decisions::DecisionArguments, output::arguments::OutputArguments,
+    payload::Content, units,
+};
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
 /// wireloop server as a process of its own and measures that.
@@ -18,10 +21,11 @@ use crate::{compression::Compression, payload::Content, units};
     after_help = "Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.\n\
         A message without an answer counts with the age at which it was given up; figures that \
         it may have made too small are marked >.\n\
-        Exit codes: 0 all went well, 1 something failed or an echo was wrong or missing, \
-        2 a wrong argument, 3 all went well but the figures are INVALID, which is more the \
-        client's doing than the server's, 130 interrupted twice. Ctrl-C ends the run early and prints what \
-        there is."
+        Exit codes, of which the first that fits counts: 2 a wrong argument, 1 the run was not \
+        possible or nothing was measured, 99 a threshold was broken, 1 something failed or an echo \
+        was wrong or missing, 3 all went well but the figures are INVALID, which is more the \
+        client's doing than the server's, 0 all went well. Ctrl-C ends the run early and tells what \
+        there is; a second one ends the process with 130."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -73,6 +77,12 @@ pub(crate) struct RunArguments {
     /// No progress lines
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+
+    #[command(flatten)]
+    pub(crate) decisions: DecisionArguments,
 
     /// Be the client that the Autobahn suite tests: echo its cases at URL
     #[arg(long, hide = true, requires = "url")]
@@ -146,7 +156,7 @@ pub(crate) struct PayloadArguments {
     pub(crate) text: bool,
 
     /// Send JSON-like text, which compresses as real messages do
-    #[arg(long, conflicts_with = "text")]
+    #[arg(long = "json-like", conflicts_with = "text")]
     pub(crate) json: bool,
 }
 

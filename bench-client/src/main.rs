@@ -7,6 +7,7 @@ mod cli;
 mod compression;
 mod connection;
 mod crew;
+mod decisions;
 mod hold;
 mod load;
 mod measure;
@@ -29,10 +30,13 @@ use clap::Parser;
 
 use crate::{
     cli::Arguments,
-    measure::{results::Results, verdict::Verdict},
-    output::{progress::Progress, text::Summary},
+    measure::{results::Results, threshold, verdict::Verdict},
+    output::Outputs,
     session::Session,
 };
+
+/// The exit code when a threshold was not kept, as that of k6.
+const BROKEN_THRESHOLD: u8 = 99;
 
 /// The exit code when all went well but the figures are not the server's.
 const INVALID: u8 = 3;
@@ -58,15 +62,24 @@ fn main() -> ExitCode {
 
 /// Makes a run and tells its results.
 fn measure(arguments: Arguments) -> Result<ExitCode, String> {
-    let mut progress = Progress::new(arguments.run.quiet);
-    let results = Session::prepare(arguments)?.run(&mut progress)?;
-    progress.finish();
-    println!("{}", Summary(&results));
+    let run = arguments.run.clone();
+    let mut outputs = Outputs::prepare(&run.output)?;
+    let session = Session::prepare(arguments)?;
+    let mut live = outputs.begin(&run, session.names())?;
+    let mut results = session.run(&mut live)?;
+    results.thresholds = threshold::judge(&run.decisions.thresholds, &results);
+    let logged = live.finish(&results);
+    outputs.write(&results).and(logged)?;
     Ok(exit_code(&results))
 }
 
+/// A threshold says more than an error, which it may have been about; but a run that has measured
+/// nothing has not broken it.
 fn exit_code(results: &Results) -> ExitCode {
+    let is_broken = results.thresholds.iter().any(|judged| !judged.is_held);
     match results.verdict {
+        _ if results.has_failed() => ExitCode::FAILURE,
+        _ if is_broken => ExitCode::from(BROKEN_THRESHOLD),
         _ if !results.is_good() => ExitCode::FAILURE,
         Verdict::Invalid => ExitCode::from(INVALID),
         Verdict::Valid | Verdict::Suspect => ExitCode::SUCCESS,

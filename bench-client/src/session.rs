@@ -15,6 +15,7 @@ use crate::{
     crew::{Crew, Observer},
     measure::{
         cost::{CpuTime, MachineTime, resident_bytes},
+        environment::is_here,
         results::{Environment, Outcome, Results, SCHEMA, ServerCost},
         stats::{Interval, Tally},
         verdict::Evidence,
@@ -49,6 +50,7 @@ struct View<'s, S> {
     plan: &'s Plan,
     series: Series,
     sink: &'s mut S,
+    wakers: Vec<Waker>,
     meter: Option<Meter>,
 }
 
@@ -84,6 +86,11 @@ impl Session {
         Ok(Self { plan: Arc::new(plan), local, pid })
     }
 
+    /// The names of the groups.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.plan.groups.iter().map(|group| group.name.clone()).collect()
+    }
+
     /// Makes the run, and shows each second of it to `sink`.
     pub(crate) fn run(mut self, sink: &mut impl Sink) -> Result<Results, String> {
         let begun = SystemTime::now();
@@ -94,7 +101,8 @@ impl Session {
             .map_err(|error| format!("cannot run: {error}"))?;
         let resident_before = self.pid.and_then(resident_bytes);
         let series = Series::new(plan.groups.len(), self.pid);
-        let mut view = View { plan: &plan, series, sink, meter: None };
+        let wakers = crew.wakers();
+        let mut view = View { plan: &plan, series, sink, wakers, meter: None };
         let open = crew.open(&mut view)?;
         thread::sleep(SETTLE_TIME);
         let resident_open = self.pid.and_then(resident_bytes);
@@ -129,7 +137,8 @@ impl Session {
             arguments: std::env::args().skip(1).collect(),
             environment: Environment {
                 placement: self.placement(&processors),
-                ..Environment::default()
+                same_host: plan.groups.iter().all(|group| is_here(group.target.address.ip())),
+                ..Environment::observe()
             },
             measured,
             threads: plan.threads(),
@@ -205,6 +214,10 @@ impl<S: Sink> Observer for View<'_, S> {
     fn tick(&mut self) {
         let now = self.plan.now();
         self.series.show(now, self.sink);
+        if self.sink.has_seen_enough() && !self.plan.is_over() {
+            self.plan.end(End::Aborted);
+            self.wakers.iter().for_each(Waker::wake);
+        }
         if let Some(meter) = &mut self.meter {
             let (from, until) = self.plan.window(&meter.trial);
             if now >= from && meter.before.is_none() {

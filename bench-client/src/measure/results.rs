@@ -55,6 +55,12 @@ pub(crate) struct Environment {
     /// The processor's name, and how many of them this process may use.
     pub(crate) processor: String,
     pub(crate) processors: usize,
+    /// How many processors' time its control group grants this process, if it is limited.
+    pub(crate) quota: Option<f64>,
+    /// What sets the processors' frequency, if the kernel tells.
+    pub(crate) governor: Option<String>,
+    /// How many files this process may have open; `None` is any number.
+    pub(crate) file_limit: Option<u64>,
     /// Who ran on which processors.
     pub(crate) placement: String,
     /// Whether client and server share a machine.
@@ -176,6 +182,34 @@ pub(crate) struct Outcome {
     pub(crate) complaint: Option<String>,
 }
 
+impl Outcome {
+    /// Whether the run was ended before it was due.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.was_interrupted || self.was_aborted || self.failed_after_ns.is_some()
+    }
+}
+
+#[cfg(test)]
+impl Moment {
+    /// A moment in which nothing happened.
+    pub(crate) fn new(phase: Phase) -> Self {
+        Self {
+            at: Duration::ZERO,
+            length: Duration::ZERO,
+            phase,
+            open: 0,
+            sent: 0,
+            echoes: 0,
+            opened: 0,
+            failures: 0,
+            response: None,
+            service: None,
+            server_busy: None,
+            server_bytes: None,
+        }
+    }
+}
+
 impl Results {
     /// All groups as one.
     pub(crate) fn total(&self) -> Stats {
@@ -185,6 +219,11 @@ impl Results {
     /// How many connections there were to be.
     pub(crate) fn connections(&self) -> usize {
         self.groups.iter().map(|group| group.connections).sum()
+    }
+
+    /// Whether the run itself has come to nothing.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.outcome.complaint.is_some() || self.tally.groups.iter().all(|stats| stats.echoes == 0)
     }
 
     /// Whether all went well, thresholds and verdict aside.
