@@ -7,10 +7,18 @@ use crate::measure::times::Times;
 
 /// The plotter puts several files over one another by their lines, so that all have to have the
 /// ticks that everybody has.
-const TICKS_PER_HALF_DISTANCE: u32 = 5;
+const TICKS_PER_HALF_DISTANCE: f64 = 5.0;
 
 /// The numbers are in milliseconds.
 const UNIT_NANOS: f64 = 1e6;
+
+/// A line of the file.
+struct Tick {
+    value: u64,
+    percentile: f64,
+    /// How many times are not above the value.
+    count: u64,
+}
 
 /// The distribution as text.
 pub(crate) fn write(times: &Times, is_partial: bool) -> String {
@@ -34,13 +42,10 @@ pub(crate) fn write(times: &Times, is_partial: bool) -> String {
         "{:>12} {:>14} {:>10} {:>14}\n",
         "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
     );
-    let mut count = 0;
-    for tick in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
-        let (value, share) =
-            (tick.value_iterated_to() as f64 / UNIT_NANOS, tick.quantile_iterated_to());
-        count += tick.count_since_last_iteration();
+    for Tick { value, percentile, count } in ticks(times) {
+        let (value, share) = (value as f64 / UNIT_NANOS, percentile / 100.0);
         let _ = write!(text, "{value:12.digits$} {share:.12} {count:>10}");
-        if share < 1.0 {
+        if percentile < 100.0 {
             let _ = write!(text, " {:14.2}", 1.0 / (1.0 - share));
         }
         text.push('\n');
@@ -58,6 +63,26 @@ pub(crate) fn write(times: &Times, is_partial: bool) -> String {
         histogram.buckets()
     );
     text
+}
+
+/// The ticks, with HdrHistogram's own arithmetic: what lies on one must not fall on the next.
+fn ticks(times: &Times) -> Vec<Tick> {
+    let total = times.count();
+    let mut ticks = Vec::new();
+    let (mut percentile, mut count) = (0.0, 0);
+    for (value, more) in times.counts() {
+        count += more;
+        while 100.0 * count as f64 / total as f64 >= percentile {
+            ticks.push(Tick { value, percentile, count });
+            if count == total {
+                ticks.push(Tick { value, percentile: 100.0, count });
+                break;
+            }
+            let halvings = ((100.0 / (100.0 - percentile)).ln() / 2_f64.ln()) as i32;
+            percentile += 100.0 / (TICKS_PER_HALF_DISTANCE * 2_f64.powi(halvings + 1));
+        }
+    }
+    ticks
 }
 
 #[cfg(test)]
