@@ -7,7 +7,8 @@ use clap::{Args, Parser};
 use wireloop::DriverKind;
 
 use crate::{
-    child::Share, compression::Compression, load_arguments::LoadArguments, payload::Content, units,
+    child::Share, compression::Compression, decisions::DecisionArguments,
+    load_arguments::LoadArguments, output::arguments::OutputArguments, payload::Content, units,
 };
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
@@ -20,10 +21,11 @@ use crate::{
     after_help = "Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.\n\
         A message without an answer counts with the age at which it was given up; figures that \
         it may have made too small are marked >.\n\
-        Exit codes: 0 all went well, 1 something failed or an echo was wrong or missing, \
-        2 a wrong argument, 3 all went well but the figures are INVALID, which is more the \
-        client's doing than the server's, 130 interrupted twice. Ctrl-C ends the run early and prints what \
-        there is."
+        Exit codes, of which the first that fits counts: 2 a wrong argument, 1 the run was not \
+        possible or nothing was measured, 99 a threshold was broken, 1 something failed or an echo \
+        was wrong or missing, 3 all went well but the figures are INVALID, which is more the \
+        client's doing than the server's, 0 all went well. Ctrl-C ends the run early and tells what \
+        there is; a second one ends the process with 130."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -89,6 +91,12 @@ pub(crate) struct RunArguments {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+
+    #[command(flatten)]
+    pub(crate) decisions: DecisionArguments,
+
     /// Be the client that the Autobahn suite tests: echo its cases at URL
     #[arg(long, hide = true, requires = "url")]
     pub(crate) autobahn: bool,
@@ -148,7 +156,7 @@ pub(crate) struct PayloadArguments {
     pub(crate) text: bool,
 
     /// Send JSON-like text, which compresses as real messages do
-    #[arg(long, conflicts_with = "text")]
+    #[arg(long = "json-like", conflicts_with = "text")]
     pub(crate) json: bool,
 }
 

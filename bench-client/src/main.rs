@@ -8,6 +8,7 @@ mod cli;
 mod compression;
 mod connection;
 mod crew;
+mod decisions;
 mod fan_out;
 mod hold;
 mod load;
@@ -34,11 +35,14 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::{
     cli::Arguments,
-    measure::{results::Results, verdict::Verdict},
-    output::{progress::Progress, text::Summary},
+    measure::{results::Results, threshold, verdict::Verdict},
+    output::Outputs,
     scenario::Scenario,
     session::Session,
 };
+
+/// The exit code when a threshold was not kept, as that of k6.
+const BROKEN_THRESHOLD: u8 = 99;
 
 /// The exit code when all went well but the figures are not the server's.
 const INVALID: u8 = 3;
@@ -65,20 +69,27 @@ fn main() -> ExitCode {
 
 /// Makes a run and tells its results, or does a share of the run of another process.
 fn measure(scenario: Scenario) -> Result<ExitCode, String> {
-    let share = scenario.run.child.clone();
-    let mut progress = Progress::new(scenario.run.quiet);
-    let session = Session::prepare(scenario)?;
-    if let Some(share) = share {
-        return session.work(&share).map(|()| ExitCode::SUCCESS);
+    let run = scenario.run.clone();
+    if let Some(share) = &run.child {
+        return Session::prepare(scenario)?.work(share).map(|()| ExitCode::SUCCESS);
     }
-    let results = session.run(&mut progress)?;
-    progress.finish();
-    println!("{}", Summary(&results));
+    let mut outputs = Outputs::prepare(&run.output)?;
+    let session = Session::prepare(scenario)?;
+    let mut live = outputs.begin(&run, session.names())?;
+    let mut results = session.run(&mut live)?;
+    results.thresholds = threshold::judge(&run.decisions.thresholds, &results);
+    let logged = live.finish(&results);
+    outputs.write(&results).and(logged)?;
     Ok(exit_code(&results))
 }
 
+/// A threshold says more than an error, which it may have been about; but a run that has measured
+/// nothing has not broken it.
 fn exit_code(results: &Results) -> ExitCode {
+    let is_broken = results.thresholds.iter().any(|judged| !judged.is_held);
     match results.verdict {
+        _ if results.has_failed() => ExitCode::FAILURE,
+        _ if is_broken => ExitCode::from(BROKEN_THRESHOLD),
         _ if !results.is_good() => ExitCode::FAILURE,
         Verdict::Invalid => ExitCode::from(INVALID),
         Verdict::Valid | Verdict::Suspect => ExitCode::SUCCESS,

@@ -19,6 +19,11 @@ const LATE_SECONDS: u64 = 1;
 pub(crate) trait Sink {
     /// A second, with all its times, for each group.
     fn moment(&mut self, moment: &Moment, groups: &[Interval]);
+
+    /// Whether the run may as well end.
+    fn has_seen_enough(&self) -> bool {
+        false
+    }
 }
 
 /// The seconds of a run.

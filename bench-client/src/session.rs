@@ -17,6 +17,7 @@ use crate::{
     crew::{Crew, Observer},
     measure::{
         cost::{CpuTime, MachineTime, resident_bytes_of_all},
+        environment::is_here,
         results::{Environment, Outcome, Results, SCHEMA, ServerCost},
         stats::{Interval, Tally},
         verdict::Evidence,
@@ -116,6 +117,11 @@ impl Session {
         child::work(&self.plan, share)
     }
 
+    /// The names of the groups.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.plan.groups.iter().map(|group| group.name.clone()).collect()
+    }
+
     /// Makes the run, and shows each second of it to `sink`.
     pub(crate) fn run(mut self, sink: &mut impl Sink) -> Result<Results, String> {
         let begun = SystemTime::now();
@@ -161,7 +167,11 @@ impl Session {
             version: env!("CARGO_PKG_VERSION").into(),
             begun_s: begun.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
             arguments: std::env::args().skip(1).collect(),
-            environment: Environment { placement, ..Environment::default() },
+            environment: Environment {
+                placement,
+                same_host: plan.groups.iter().all(|group| is_here(group.target.address.ip())),
+                ..Environment::observe()
+            },
             measured,
             threads: plan.workers(),
             processes: plan.processes,
@@ -237,6 +247,9 @@ impl<S: Sink> Observer for View<'_, S> {
     fn tick(&mut self) {
         let now = self.plan.now();
         self.series.show(now, self.sink);
+        if self.sink.has_seen_enough() && !self.plan.is_over() {
+            self.plan.end(End::Aborted);
+        }
         if let Some(meter) = &mut self.meter {
             let (from, until) = self.plan.window(&meter.trial);
             if now >= from && meter.before.is_none() {

@@ -20,6 +20,11 @@ pub(crate) fn bytes_per_second(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "not a size such as 500, 16k or 1m".into())
 }
 
+/// A number of things: `10k` is 10,000.
+pub(crate) fn number(text: &str) -> Result<f64, String> {
+    scaled(text, 1000.0).ok_or_else(|| "not a number such as 0, 500 or 20k".into())
+}
+
 /// A number with a unit of which the second is the square of the first, and so on.
 fn scaled(text: &str, unit: f64) -> Option<f64> {
     let (digits, power) = match text.as_bytes().last()?.to_ascii_lowercase() {

@@ -8,12 +8,15 @@ use std::{
 use crate::{
     measure::{
         failure::Failure,
-        results::{Group, Results, ServerCost},
-        stats::Stats,
+        results::{Group, Judged, Results, ServerCost},
+        stats::{Phases, Stats},
         times::{Bound, Times},
     },
     units::{count, plural, time},
 };
+
+/// The code with which a connection ends that has nothing to complain of (RFC 6455 section 7.4.1).
+const NORMAL_CLOSE: u16 = 1000;
 
 /// Writes the summary.
 #[derive(Debug)]
@@ -33,6 +36,16 @@ impl Summary<'_> {
             write!(f, " in {}", plural(self.0.processes, "process"))?;
         }
         writeln!(f, ", {}", environment.placement)
+    }
+
+    /// What was to be kept, and whether it was.
+    fn write_thresholds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.thresholds.iter().map(|judged| judged.threshold.chars().count()).max();
+        for Judged { threshold, measured, is_held } in &self.0.thresholds {
+            let mark = if *is_held { '✓' } else { '✗' };
+            writeln!(f, "  {mark} {threshold:<0$}  {measured}", width.unwrap_or(0))?;
+        }
+        if self.0.thresholds.is_empty() { Ok(()) } else { writeln!(f) }
     }
 
     fn seconds(&self) -> f64 {
@@ -103,6 +116,7 @@ impl Summary<'_> {
             write_times(f, "echo", &stats.service)?;
         }
         write_times(f, "opening", &stats.phases.opening)?;
+        write_phases(f, &stats.phases)?;
         let definition = match group.offered {
             Some(_) if stats.fan_out.is_some() => {
                 "from the intended send until the first, the middle, the last, and each \
@@ -163,6 +177,10 @@ impl Summary<'_> {
     }
 
     fn write_outcome(&self, f: &mut fmt::Formatter<'_>, total: &Stats) -> fmt::Result {
+        let unusual = total.closes.iter().filter(|(code, _)| **code != NORMAL_CLOSE);
+        for (code, times) in unusual {
+            writeln!(f, "  {:>10} x closed with {code}", count(*times as f64))?;
+        }
         for (failure, times) in total.failures.iter() {
             writeln!(f, "  {:>10} x {failure}", count(times as f64))?;
         }
@@ -173,6 +191,9 @@ impl Summary<'_> {
         if let Some(nanos) = outcome.failed_after_ns {
             let load = time(Duration::from_nanos(nanos));
             writeln!(f, "  all connections had failed after {load}: the run has ended early")?;
+        }
+        if outcome.was_aborted {
+            writeln!(f, "  a threshold was broken: the run has ended early")?;
         }
         if outcome.was_interrupted {
             writeln!(f, "  interrupted: these are the results until then")?;
@@ -188,6 +209,7 @@ impl Summary<'_> {
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.0.total();
+        self.write_thresholds(f)?;
         self.write_load(f)?;
         writeln!(f)?;
         if total.opened > 0 {
@@ -204,6 +226,29 @@ impl Display for Summary<'_> {
             self.write_verdict(f)?;
         }
         self.write_outcome(f, &total)
+    }
+}
+
+/// The parts of the opening in one line, those that there are.
+fn write_phases(f: &mut fmt::Formatter<'_>, phases: &Phases) -> fmt::Result {
+    let all = [
+        ("name", &phases.dns),
+        ("TCP", &phases.connect),
+        ("TLS", &phases.tls),
+        ("upgrade", &phases.upgrade),
+        ("first message", &phases.first_message),
+    ];
+    let text = |times: Option<Bound>| times.map_or_else(|| "-".into(), bound);
+    let parts = all.iter().filter(|(_, times)| times.count() > 0).map(|(name, times)| match times
+        .quantile(0.99)
+    {
+        Some(p99) => format!("{name} {} / {}", text(times.median()), bound(p99)),
+        None => format!("{name} {}", text(times.median())),
+    });
+    let parts: Vec<_> = parts.collect();
+    match parts.as_slice() {
+        [] => Ok(()),
+        parts => writeln!(f, "    of which (p50 / p99): {}", parts.join(", ")),
     }
 }
 
