@@ -115,7 +115,8 @@ impl LoadArguments {
     pub(crate) fn shape(&self, before: Duration) -> Option<Shape> {
         let Some(first) = self.stages.first() else { return self.rate.map(Shape::constant) };
         // A first stage of no length says where to begin.
-        let start = self.rate.unwrap_or(if first.length.is_zero() { first.rate } else { 0.0 });
+        let start = if first.length.is_zero() { first.rate } else { 0.0 };
+        let start = self.rate.unwrap_or(start);
         let shape = Shape::constant(start).then(before, start);
         let stages = self.stages.iter();
         Some(stages.fold(shape, |shape, stage| shape.then(stage.length, stage.rate)))

@@ -107,7 +107,10 @@ fn read<T: Args + FromArgMatches>(table: &Table, given: &ArgMatches) -> Result<T
             }
             for value in values {
                 let value = value.to_string_lossy();
-                words.push(long.as_ref().map_or(value.to_string(), |n| format!("{n}={value}")));
+                words.push(match &long {
+                    Some(name) => format!("{name}={value}"),
+                    None => value.into_owned(),
+                });
             }
         }
     }
@@ -130,7 +133,10 @@ fn was_given(given: &ArgMatches, id: &str) -> bool {
 /// The words of the command line that say the same.
 fn push(words: &mut Vec<String>, key: Option<&String>, value: &Value) -> Result<(), String> {
     let text = match value {
-        Value::Boolean(true) => return Ok(words.extend(key.map(|key| format!("--{key}")))),
+        Value::Boolean(true) => {
+            words.extend(key.map(|key| format!("--{key}")));
+            return Ok(());
+        }
         Value::Boolean(false) => return Ok(()),
         Value::Array(values) => {
             return values.iter().try_for_each(|value| push(words, key, value));

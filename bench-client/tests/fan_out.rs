@@ -9,7 +9,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use support::{Frame, Row, accept, answer_frames, bench, serve_all};
