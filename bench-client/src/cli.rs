@@ -8,7 +8,8 @@ use wireloop::DriverKind;
 
 use crate::{
     child::Share, compression::Compression, decisions::DecisionArguments,
-    load_arguments::LoadArguments, output::arguments::OutputArguments, payload::Content, units,
+    load_arguments::LoadArguments, measure::threshold::Threshold,
+    output::arguments::OutputArguments, payload::Content, units,
 };
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
@@ -82,6 +83,54 @@ pub(crate) struct RunArguments {
     /// Process whose CPU time and memory are reported, if the server is local
     #[arg(long, value_name = "PID", requires = "url")]
     pub(crate) server_pid: Option<u32>,
+
+    /// Search the highest rate at which EXPR holds, as in p99<5ms, and measure there; repeatable. -R
+    /// is the rate to begin with
+    #[arg(
+        long,
+        value_name = "EXPR",
+        value_parser = Threshold::parse,
+        help_heading = "Decisions",
+        conflicts_with_all = ["stages", "sessions", "depth", "think", "idle"]
+    )]
+    pub(crate) find_max: Vec<Threshold>,
+
+    /// Length of a trial of that search
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "2s",
+        value_parser = units::length,
+        help_heading = "Decisions"
+    )]
+    pub(crate) probe: Duration,
+
+    /// Trials of full length (-d) that confirm what the search has found
+    #[arg(long, value_name = "N", default_value = "3", help_heading = "Decisions")]
+    pub(crate) repeats: NonZeroUsize,
+
+    /// Drive another server in turn with the first, and say whether they differ
+    #[arg(
+        long,
+        value_name = "URL",
+        help_heading = "Decisions",
+        conflicts_with_all = ["stages", "sessions", "idle", "publishers", "scenario", "find_max"]
+    )]
+    pub(crate) versus: Option<String>,
+
+    /// How long each of both is driven at a time
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "100ms",
+        value_parser = units::length,
+        help_heading = "Decisions"
+    )]
+    pub(crate) slice: Duration,
+
+    /// Time for which the server that is started without a URL is busy with each message
+    #[arg(long, hide = true, value_name = "TIME", value_parser = units::read_time)]
+    pub(crate) server_spin: Option<Duration>,
 
     /// Number from which payloads follow: the same ones for the same number [default: random]
     #[arg(long, value_name = "N")]

@@ -36,8 +36,8 @@ pub(crate) enum Command {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Event {
-    /// It has tried to open its connections: so many are open.
-    Ready { open: usize },
+    /// It has tried to open its connections: so many are open, and this is what happened.
+    Ready { open: usize, tally: Tally },
     /// What its groups have done since the second `second` of the run began.
     Interval { second: u64, groups: Vec<Interval> },
     /// What it has seen of messages that many await.
@@ -181,10 +181,10 @@ impl Crew {
     }
 
     /// Waits until all workers have opened their connections, or have failed to.
-    /// How many are open.
-    pub(crate) fn open(&mut self, observer: &mut impl Observer) -> Result<usize, String> {
+    /// How many are open, and what happened.
+    pub(crate) fn open(&mut self, observer: &mut impl Observer) -> Result<(usize, Tally), String> {
         self.await_all(observer, |event| matches!(event, Event::Ready { .. }))?;
-        Ok(self.open)
+        Ok((self.open, std::mem::take(&mut self.tally)))
     }
 
     /// Has all workers do a trial, and calls `until` with each look around. What they have found is
@@ -247,7 +247,10 @@ impl Crew {
 
     fn take(&mut self, event: Event, observer: &mut impl Observer) -> Result<(), String> {
         match event {
-            Event::Ready { open } => self.open += open,
+            Event::Ready { open, tally } => {
+                self.open += open;
+                self.tally.merge(&tally);
+            }
             Event::Interval { second, groups } => observer.interval(second, &groups),
             Event::FanOut(seen) => {
                 self.collector.add(seen, &self.plan);

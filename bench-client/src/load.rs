@@ -102,7 +102,7 @@ impl<'p, D: Driver> Loader<'p, D> {
     fn obey(&mut self, link: &Link) -> io::Result<()> {
         self.open(link)?;
         let open = self.connections.iter().filter(|connection| connection.is_open()).count();
-        link.tell(Event::Ready { open });
+        link.tell(Event::Ready { open, tally: self.run.take_tally() });
         loop {
             match link.commands.try_recv() {
                 Ok(Command::Trial(trial)) => {

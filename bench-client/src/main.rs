@@ -20,13 +20,16 @@ mod payload;
 mod plan;
 mod run;
 mod scenario;
+mod search;
 mod series;
 mod server;
 mod session;
 mod squad;
 mod target;
 mod timers;
+mod trials;
 mod units;
+mod versus;
 mod window;
 
 use std::process::ExitCode;

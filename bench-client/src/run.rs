@@ -115,6 +115,7 @@ impl<'p> Run<'p> {
         interval.echoes += 1;
         interval.response.record(response);
         interval.service.record(service);
+        self.stats(group).all += 1;
         if self.measures(now) {
             let stats = self.stats(group);
             stats.echoes += 1;

@@ -56,6 +56,16 @@ impl Series {
         }
     }
 
+    /// The processes of the server, as far as they are known.
+    pub(crate) fn server(&self) -> &[u32] {
+        &self.server
+    }
+
+    /// The server's resident memory.
+    pub(crate) fn server_bytes(&self) -> Option<u64> {
+        resident_bytes_of_all(&self.server)
+    }
+
     pub(crate) fn begin(&mut self, trial: Trial) {
         self.trial = Some(trial);
     }
@@ -105,7 +115,7 @@ impl Series {
             response: Summary::of(&total.response),
             service: Summary::of(&total.service),
             server_busy,
-            server_bytes: resident_bytes_of_all(&self.server),
+            server_bytes: self.server_bytes(),
         };
         sink.moment(&moment, &groups);
         self.moments.push(moment);

@@ -122,11 +122,14 @@ impl Drop for LocalServer {
 pub(crate) fn serve(port: u16, run: &RunArguments) -> Result<(), String> {
     sys::raise_file_limit();
     let room = Arc::default();
-    let routes = Routes::new()
-        .websocket("/echo", |_request, protocols| Ok(protocols.none().session(Echo)))
-        .websocket("/broadcast", move |_request, protocols| {
-            Ok(protocols.none().session(Member { room: Arc::clone(&room), number: 0 }))
-        });
+    let routes = Routes::new().websocket("/broadcast", move |_request, protocols| {
+        Ok(protocols.none().session(Member { room: Arc::clone(&room), number: 0 }))
+    });
+    let routes = match run.server_spin {
+        None => routes.websocket("/echo", |_, protocols| Ok(protocols.none().session(Echo))),
+        Some(time) => routes
+            .websocket("/echo", move |_, protocols| Ok(protocols.none().session(Spinner { time }))),
+    };
     let mut config = Config::default();
     config.frames.frame_bytes = 1 << 30;
     config.frames.message_bytes = 1 << 30;
@@ -142,6 +145,33 @@ pub(crate) fn serve(port: u16, run: &RunArguments) -> Result<(), String> {
         println!("{address}");
     }
     server.run().map_err(|error| error.to_string())
+}
+
+/// An echo that costs more: what the tests of comparisons compare with.
+#[derive(Debug)]
+struct Spinner {
+    time: Duration,
+}
+
+impl Session for Spinner {
+    fn start(&mut self, socket: &mut Socket<'_, Self>) {
+        socket.read_message(Self::received);
+    }
+}
+
+impl Spinner {
+    fn received(&mut self, socket: &mut Socket<'_, Self>, received: Received<'_>) {
+        let begun = Instant::now();
+        while begun.elapsed() < self.time {
+            std::hint::spin_loop();
+        }
+        match received {
+            Received::Text(text) => socket.send_text(text, |_, _, _| {}),
+            Received::Binary(bytes) => socket.send_binary(bytes, |_, _, _| {}),
+            _ => return,
+        }
+        socket.read_message(Self::received);
+    }
 }
 
 /// Those among whom messages are passed on, by number.

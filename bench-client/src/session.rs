@@ -1,11 +1,6 @@
 //! A run from its plan to its results.
 
-use std::{
-    io,
-    sync::Arc,
-    thread,
-    time::{Duration, SystemTime},
-};
+use std::{io, sync::Arc, thread, time::SystemTime};
 
 use rand::{SeedableRng, rngs::StdRng};
 use signal_hook::{consts, iterator::Signals};
@@ -14,27 +9,25 @@ use wireloop::io::sys;
 use crate::{
     child::{self, Share},
     cli::GroupArguments,
-    crew::{Crew, Observer},
     measure::{
-        cost::{CpuTime, MachineTime, resident_bytes_of_all},
         environment::is_here,
-        results::{Environment, Outcome, Results, SCHEMA, ServerCost},
-        stats::{Interval, Tally},
+        owner::listeners,
+        results::{Environment, Outcome, Results, SCHEMA},
         verdict::Evidence,
     },
     payload::is_named,
     plan::{End, GroupPlan, Plan, Trial},
     scenario::Scenario,
-    series::{Series, Sink},
+    search,
+    series::Sink,
     server::LocalServer,
     target::Target,
+    trials::{Trials, Tried},
+    versus,
 };
 
 /// Descriptors that are not connections.
 const RESERVED_FILES: u64 = 64;
-
-/// How long the server is left alone before its memory is read.
-const SETTLE_TIME: Duration = Duration::from_millis(200);
 
 /// The exit code after a second signal, as a shell gives it for SIGINT.
 const INTERRUPTED: i32 = 130;
@@ -49,26 +42,14 @@ pub(crate) struct Session {
     pids: Vec<u32>,
 }
 
-/// What is seen of a run while it lasts.
-struct View<'s, S> {
-    plan: &'s Plan,
-    series: Series,
-    sink: &'s mut S,
-    meter: Option<Meter>,
-}
-
-/// Reads what the server and the machine have done, at both ends of a trial's measurement.
-struct Meter {
-    trial: Trial,
-    pids: Vec<u32>,
-    before: Option<(Option<CpuTime>, Option<MachineTime>)>,
-    after: Option<(Option<CpuTime>, Option<MachineTime>)>,
-}
-
 impl Session {
     /// Makes sure that the run is possible, and starts a server if a group names none.
     pub(crate) fn prepare(scenario: Scenario) -> Result<Self, String> {
-        let Scenario { run, groups } = scenario;
+        let Scenario { run, mut groups } = scenario;
+        if let (Some(url), [(_, group)]) = (&run.versus, &groups[..]) {
+            let other = GroupArguments { url: Some(url.clone()), ..group.clone() };
+            groups = vec![("first".into(), group.clone()), ("second".into(), other)];
+        }
         groups.iter().try_for_each(|(_, group)| check(group))?;
         let connections: usize = groups.iter().map(|(_, group)| group.load.connections.get()).sum();
         let room = sys::raise_file_limit().saturating_sub(RESERVED_FILES).max(1) as usize;
@@ -108,6 +89,11 @@ impl Session {
             let mut rng = StdRng::seed_from_u64(seed.wrapping_add(plans.len() as u64));
             plans.push(GroupPlan::new(name, group, target, first, &mut rng));
         }
+        if pids.is_empty() {
+            pids = plans.iter().flat_map(|group| listeners(group.target.address)).collect();
+            pids.sort_unstable();
+            pids.dedup();
+        }
         let plan = Plan { default_url, seed, ..Plan::new(run, plans, processes) };
         Ok(Self { plan: Arc::new(plan), local, pids })
     }
@@ -127,39 +113,28 @@ impl Session {
         let begun = SystemTime::now();
         let plan = Arc::clone(&self.plan);
         let processors = self.client_processors();
-        let placement = self.placement(&processors);
-        let mut crew = Crew::start(&plan, &processors).map_err(|e| format!("cannot run: {e}"))?;
+        let environment = Environment {
+            placement: self.placement(&processors),
+            same_host: plan.groups.iter().all(|group| is_here(group.target.address.ip())),
+            ..Environment::observe()
+        };
         interrupt_on_signals(Arc::clone(&plan)).map_err(|error| format!("cannot run: {error}"))?;
-        let resident_before = resident_bytes_of_all(&self.pids);
-        let series = Series::new(plan.groups.len(), self.pids.clone());
-        let mut view = View { plan: &plan, series, sink, meter: None };
-        let open = crew.open(&mut view)?;
-        thread::sleep(SETTLE_TIME);
-        let resident_open = resident_bytes_of_all(&self.pids);
-
-        let trial = plan.trial(plan.now());
-        let mut tally = Tally::default();
-        let comes = plan.groups.iter().any(|group| group.arguments.load.sessions.is_some());
-        let is_tried = (open > 0 || comes) && !plan.is_over();
-        if is_tried {
-            view.series.begin(trial);
-            view.meter = Some(Meter { trial, pids: self.pids.clone(), before: None, after: None });
-            tally.merge(&crew.attempt(trial, &mut view)?);
+        let mut trials = Trials::open(&plan, &processors, self.pids.clone(), sink)?;
+        let mut search = None;
+        let mut versus = None;
+        if trials.are_possible() {
+            if !plan.run.find_max.is_empty() {
+                search = Some(search::find(&mut trials)?);
+            } else if plan.run.versus.is_some() {
+                versus = Some(versus::compare(&mut trials, &self.rivals())?);
+            } else {
+                let trying = trials.attempt(plan.trial(plan.now()))?;
+                trials.keep(trying);
+            }
         }
-        let resident_loaded = resident_bytes_of_all(&self.pids);
-        tally.merge(&crew.finish(&mut view)?);
-        let View { series, sink, meter, .. } = view;
-        let (cost, stolen) = meter.map_or((None, None), |meter| meter.read());
-        let grown = resident_open.zip(resident_before);
-        let server = cost.zip(grown).map(|(cpu, (open, before))| ServerCost {
-            cpu: cpu.total,
-            system: cpu.system.min(cpu.total),
-            bytes_per_connection: open.saturating_sub(before) as f64 / self.connections() as f64,
-            resident_bytes: resident_loaded.unwrap_or(open),
-        });
+        let Tried { trial, measured, tally, server, stolen, series } = trials.finish()?;
         let complaint = self.local.take().and_then(|server| server.stop().err());
-        let (from, until) = if is_tried { plan.window(&trial) } else { Default::default() };
-        let measured = until - from;
+        let trial = trial.unwrap_or_else(|| plan.trial(plan.now()));
         let groups: Vec<_> = plan.groups.iter().map(|group| group.describe(&trial)).collect();
         let (verdict, reasons) = Evidence::new(&groups, &tally, stolen).judge();
         Ok(Results {
@@ -167,24 +142,31 @@ impl Session {
             version: env!("CARGO_PKG_VERSION").into(),
             begun_s: begun.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
             arguments: std::env::args().skip(1).collect(),
-            environment: Environment {
-                placement,
-                same_host: plan.groups.iter().all(|group| is_here(group.target.address.ip())),
-                ..Environment::observe()
-            },
+            environment,
             measured,
             threads: plan.workers(),
             processes: plan.processes,
             groups,
             tally,
-            series: series.finish(plan.now(), sink),
+            series,
             server,
             stolen,
             verdict,
             reasons,
             thresholds: Vec::new(),
+            search,
+            versus,
             outcome: self.outcome(&trial, complaint),
         })
+    }
+
+    /// The processes of both servers of a comparison, as far as they are known.
+    fn rivals(&self) -> [Vec<u32>; 2] {
+        let of = |place: usize| {
+            let address = self.plan.groups.get(place).map(|group| group.target.address);
+            address.map(listeners).unwrap_or_default()
+        };
+        [of(0), of(1)]
     }
 
     fn outcome(&self, trial: &Trial, complaint: Option<String>) -> Outcome {
@@ -199,10 +181,6 @@ impl Session {
             failed_after_ns: failed_after,
             complaint,
         }
-    }
-
-    fn connections(&self) -> usize {
-        self.plan.groups.iter().map(GroupPlan::connections).sum()
     }
 
     /// The processors of the threads: those that the server's workers leave. None if there are too
@@ -236,43 +214,6 @@ impl Session {
             }
             (count, _) => format!("server: wireloop, {count} processes of its own; {client}"),
         }
-    }
-}
-
-impl<S: Sink> Observer for View<'_, S> {
-    fn interval(&mut self, second: u64, groups: &[Interval]) {
-        self.series.add(second, groups);
-    }
-
-    fn tick(&mut self) {
-        let now = self.plan.now();
-        self.series.show(now, self.sink);
-        if self.sink.has_seen_enough() && !self.plan.is_over() {
-            self.plan.end(End::Aborted);
-        }
-        if let Some(meter) = &mut self.meter {
-            let (from, until) = self.plan.window(&meter.trial);
-            if now >= from && meter.before.is_none() {
-                meter.before = Some(meter.look());
-            }
-            if now >= until && meter.after.is_none() {
-                meter.after = Some(meter.look());
-            }
-        }
-    }
-}
-
-impl Meter {
-    fn look(&self) -> (Option<CpuTime>, Option<MachineTime>) {
-        (CpuTime::of_all(&self.pids), MachineTime::now())
-    }
-
-    /// What the server has used in the measurement, and what was stolen of the machine.
-    fn read(self) -> (Option<CpuTime>, Option<f64>) {
-        let Some((before, after)) = self.before.zip(self.after) else { return (None, None) };
-        let cpu = after.0.zip(before.0).map(|(after, before)| after.since(before));
-        let stolen = after.1.zip(before.1).map(|(after, before)| after.stolen_since(before));
-        (cpu, stolen)
     }
 }
 

@@ -67,6 +67,13 @@ pub(crate) fn time(time: Duration) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// A share in percent, with two digits that say something.
+pub(crate) fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    let digits = if percent < 1.0 { 2 } else { usize::from(percent < 10.0) };
+    format!("{percent:.digits$} %")
+}
+
 /// A number with its thousands apart.
 pub(crate) fn count(number: f64) -> String {
     let digits = format!("{number:.0}");

@@ -126,7 +126,7 @@ impl<D: Driver> Loader<'_, D> {
     pub(super) fn pick(&mut self, place: usize, number: u64) -> usize {
         let Squad { group, ref slots, .. } = self.squads[place];
         let load = &self.run.group(group).arguments.load;
-        let size = load.publishers.map_or(slots.len(), |_| self.squads[place].publishers());
+        let size = self.squads[place].publishers();
         let number = if load.poisson { self.run.keys.number() } else { number };
         let first = (number % size as u64) as usize;
         if !load.replaces() {

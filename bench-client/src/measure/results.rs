@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{search::Search, versus::Versus};
+
 use super::{
     stats::{Stats, Tally},
     times::{Times, nanos},
@@ -44,6 +46,9 @@ pub(crate) struct Results {
     pub(crate) verdict: Verdict,
     pub(crate) reasons: Vec<Reason>,
     pub(crate) thresholds: Vec<Judged>,
+    /// Of the search for the highest rate, and of the comparison of two servers.
+    pub(crate) search: Option<Search>,
+    pub(crate) versus: Option<Versus>,
     pub(crate) outcome: Outcome,
 }
 

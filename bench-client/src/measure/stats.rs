@@ -1,6 +1,6 @@
 //! What a run counts: in all for each group of connections, and in each interval of time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, mem, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,8 @@ pub(crate) struct Stats {
     pub(crate) sessions: Times,
     /// Messages that were due within the measurement, in an open loop.
     pub(crate) due: u64,
+    /// Echoes that arrived in a trial, within the measurement or not.
+    pub(crate) all: u64,
     /// Messages sent within the measurement, and echoes that arrived in it.
     pub(crate) sent: u64,
     pub(crate) echoes: u64,
@@ -109,6 +111,18 @@ impl Tally {
         self.health.merge(&other.health);
     }
 
+    /// Takes out what is about connections, and not about messages.
+    pub(crate) fn take_connections(&mut self) -> Self {
+        let take = |stats: &mut Stats| Stats {
+            phases: mem::take(&mut stats.phases),
+            opened: mem::take(&mut stats.opened),
+            compressed: mem::take(&mut stats.compressed),
+            closes: mem::take(&mut stats.closes),
+            ..Stats::default()
+        };
+        Self { groups: self.groups.iter_mut().map(take).collect(), ..Self::default() }
+    }
+
     /// All groups as one.
     pub(crate) fn total(&self) -> Stats {
         let mut total = Stats::default();
@@ -126,6 +140,7 @@ impl Stats {
         self.ping.add(&other.ping);
         self.sessions.add(&other.sessions);
         self.due += other.due;
+        self.all += other.all;
         self.sent += other.sent;
         self.echoes += other.echoes;
         self.sent_bytes += other.sent_bytes;

@@ -7,6 +7,7 @@ mod hgrm;
 mod hlog;
 pub(crate) mod progress;
 pub(crate) mod text;
+mod trials;
 
 use std::io::{self, Write};
 

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use super::trials::{write_search, write_versus};
 use crate::{
     measure::{
         failure::Failure,
@@ -212,6 +213,13 @@ impl Display for Summary<'_> {
         self.write_thresholds(f)?;
         self.write_load(f)?;
         writeln!(f)?;
+        if let Some(search) = &self.0.search {
+            write_search(f, search)?;
+        }
+        if let Some(versus) = &self.0.versus {
+            write_versus(f, versus)?;
+            return self.write_outcome(f, &total);
+        }
         if total.opened > 0 {
             for (group, stats) in self.0.groups.iter().zip(&self.0.tally.groups) {
                 if !group.name.is_empty() {
