@@ -6,7 +6,10 @@ use std::{net::Ipv4Addr, num::NonZeroUsize, time::Duration};
 use clap::{Args, Parser};
 use wireloop::DriverKind;
 
-use crate::{compression::Compression, payload::Content, units};
+use crate::{
+    payload::Content, protocol::ProtocolArguments, target::TargetArguments, tls::TlsArguments,
+    units,
+};
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
 /// wireloop server as a process of its own and measures that.
@@ -94,8 +97,14 @@ pub(crate) struct RunArguments {
 /// What a group of connections does.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GroupArguments {
-    /// Server to measure, as ws://HOST:PORT/PATH
+    /// Server to measure, as ws://HOST:PORT/PATH, wss:// or ws+unix:/SOCKET:/PATH
     pub(crate) url: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) target: TargetArguments,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
 
     #[command(flatten)]
     pub(crate) load: LoadArguments,
@@ -148,21 +157,6 @@ pub(crate) struct PayloadArguments {
     /// Send JSON-like text, which compresses as real messages do
     #[arg(long, conflicts_with = "text")]
     pub(crate) json: bool,
-}
-
-/// How the protocol is spoken.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ProtocolArguments {
-    /// permessage-deflate to offer: off, fresh (each message by itself) or kept (messages may
-    /// refer to earlier ones)
-    #[arg(
-        long,
-        value_enum,
-        value_name = "MODE",
-        default_value = "off",
-        hide_possible_values = true
-    )]
-    pub(crate) compression: Compression,
 }
 
 impl PayloadArguments {

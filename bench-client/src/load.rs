@@ -16,6 +16,9 @@ use crate::{
 /// How long a thread waits at most before it looks around.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 
+/// How long a full queue is left alone.
+const POSTPONED: Duration = Duration::from_millis(1);
+
 /// How long the closing handshakes may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -39,6 +42,8 @@ pub(crate) struct Loader<'p, D> {
     /// Within the measurement.
     watch: Option<Watch>,
     failed: Vec<(Token, Failure)>,
+    /// Connections that are still to be made: the server's queue was full.
+    postponed: Vec<Token>,
     /// Connections that have more to send than what is in the batch.
     following: Vec<Token>,
 }
@@ -62,6 +67,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             next_check: Duration::ZERO,
             watch: None,
             failed: Vec::new(),
+            postponed: Vec::new(),
             following: Vec::new(),
         }
     }
@@ -130,13 +136,36 @@ impl<'p, D: Driver> Loader<'p, D> {
         };
         let number = squad.first + index - squad.slots.start;
         let token = Token { index: index as u32, generation: 1 };
-        let target = &self.run.group(squad.group).target;
-        let result = self.driver.connect(token, target.address, target.source(number));
         let now = self.run.plan.now();
         self.connections.push(Connection::new(token, squad.group, number as u32, now));
         self.opening += 1;
-        if let Err(error) = result {
-            self.fail(token, not_connected(&error));
+        self.begin(token);
+    }
+
+    /// Has the driver connect; later, if the queue of a Unix socket is full.
+    fn begin(&mut self, token: Token) {
+        let connection = &self.connections[token.index as usize];
+        let target = &self.run.group(connection.group()).target;
+        let number = connection.number();
+        match self.driver.connect(token, target.address(number), target.source(number)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.postponed.push(token),
+            Err(error) => {
+                // Of what the driver has never had it tells no end.
+                self.closed += 1;
+                self.fail(token, not_connected(&error));
+            }
+        }
+    }
+
+    /// Tries again to connect what could not be.
+    fn begin_postponed(&mut self) {
+        for token in mem::take(&mut self.postponed) {
+            if self.connections[token.index as usize].is_closed() {
+                self.closed += 1;
+            } else {
+                self.begin(token);
+            }
         }
     }
 
@@ -148,7 +177,7 @@ impl<'p, D: Driver> Loader<'p, D> {
         self.run.trial = Some(trial);
         for squad in &mut self.squads {
             let plan = self.run.group(squad.group);
-            squad.pacer = None;
+            (squad.pacer, squad.pings) = (None, None);
             if self.run.is_active(squad.group) {
                 squad.begin(plan, &trial);
             }
@@ -179,6 +208,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             let end = if self.watch.is_none() { from } else { until };
             let mut wait = end.saturating_sub(now).min(LOOK_AROUND);
             self.send_due(trial.start);
+            self.ping_due(trial.start);
             self.replace_late();
             let due = self.squads.iter().map(Squad::due).min().unwrap_or(Duration::MAX);
             let next = self.next_check.min(trial.start.saturating_add(due));
@@ -244,11 +274,27 @@ impl<'p, D: Driver> Loader<'p, D> {
         }
     }
 
+    /// Pings the connections whose turn it is.
+    fn ping_due(&mut self, start: Duration) {
+        for place in 0..self.squads.len() {
+            for _ in 0..SENDS_PER_PASS {
+                let since_start = self.now().saturating_sub(start);
+                let Squad { slots, pings, .. } = &mut self.squads[place];
+                let Some((number, _)) = pings.as_mut().and_then(|pings| pings.take(since_start))
+                else {
+                    break;
+                };
+                let index = slots.start + (number % slots.len() as u64) as usize;
+                self.with(index, |connection, now, run| connection.ping(now, run));
+            }
+        }
+    }
+
     /// Sends a message of an open loop, if that is possible.
     fn send_one(&mut self, group: usize, index: usize, intended: Duration) {
         let most = self.run.group(group).arguments.load.max_in_flight.get();
         let connection = &self.connections[index];
-        if connection.is_open() && connection.in_flight() < most {
+        if connection.is_open() && connection.has_room(most) {
             self.with(index, |connection, now, run| connection.send(intended, now, run));
         } else if self.run.measures(intended) {
             let is_open = connection.is_open();
@@ -292,7 +338,11 @@ impl<'p, D: Driver> Loader<'p, D> {
 
     /// One pass: receives from everything that is ready, then sends.
     fn pass(&mut self, timeout: Duration, link: &Link) -> io::Result<()> {
-        let timeout = if self.run.batch.is_empty() { timeout } else { Duration::ZERO };
+        let mut timeout = if self.run.batch.is_empty() { timeout } else { Duration::ZERO };
+        if !self.postponed.is_empty() {
+            self.begin_postponed();
+            timeout = timeout.min(POSTPONED);
+        }
         let now = self.now();
         self.watch.iter_mut().for_each(|watch| watch.waits(now));
         self.driver.wait(Some(timeout))?;
@@ -338,7 +388,8 @@ impl<'p, D: Driver> Loader<'p, D> {
         }
         let start = self.run.batch.bytes.len();
         let connection = &mut self.connections[token.index as usize];
-        let started = connection.connected(&mut self.run);
+        let now = self.run.plan.now();
+        let started = connection.connected(now, &mut self.run);
         submit(connection, start, &mut self.run.batch, &mut self.following);
         match started {
             Ok(()) => self.driver.receive(token),
@@ -425,6 +476,7 @@ fn submit(
     batch: &mut SendBatch,
     following: &mut Vec<Token>,
 ) {
+    connection.seal(batch, start);
     let queue = &mut connection.queue;
     queue.submit(connection.token, batch, start);
     if queue.is_in(batch) && queue.has_waiting() {

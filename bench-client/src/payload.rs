@@ -47,6 +47,16 @@ impl Payloads {
         Self { block, size }
     }
 
+    /// The size of the largest one.
+    pub(crate) fn largest(&self) -> usize {
+        self.size
+    }
+
+    /// The size of one of them.
+    pub(crate) fn size(&self, _connection: u32, _sequence: u32) -> usize {
+        self.size
+    }
+
     /// Whether the payloads say which they are.
     pub(crate) fn are_named(&self) -> bool {
         is_named(self.size)

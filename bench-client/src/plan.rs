@@ -15,6 +15,7 @@ use crate::{
     pacer::Shape,
     payload::{Content, Payloads},
     target::Target,
+    tls::TlsPlan,
     units::{count, plural},
 };
 
@@ -45,6 +46,10 @@ pub(crate) struct GroupPlan {
     pub(crate) name: String,
     pub(crate) arguments: GroupArguments,
     pub(crate) target: Target,
+    /// If the connections are secured.
+    pub(crate) tls: Option<TlsPlan>,
+    /// The handshake's further headers.
+    pub(crate) headers: http::HeaderMap,
     pub(crate) payloads: Payloads,
     pub(crate) kind: Kind,
     /// The number of its first connection among those of all groups.
@@ -111,16 +116,18 @@ impl GroupPlan {
         target: Target,
         first: usize,
         rng: &mut StdRng,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let content = arguments.payload.content();
-        Self {
+        Ok(Self {
+            tls: arguments.tls.plan(&target)?,
+            headers: arguments.protocol.header_map(),
             payloads: Payloads::new(arguments.payload.size, content, rng),
             kind: if content == Content::Bytes { Kind::Binary } else { Kind::Text },
             name,
             arguments,
             target,
             first,
-        }
+        })
     }
 
     /// The rate of an open loop.
@@ -130,7 +137,7 @@ impl GroupPlan {
 
     /// What the report says about the group.
     pub(crate) fn describe(&self, trial: &Trial) -> Group {
-        let GroupArguments { load, payload, .. } = &self.arguments;
+        let GroupArguments { load, payload, protocol, tls, .. } = &self.arguments;
         let offered = self.shape(trial).map(|shape| {
             let due = |moment: Duration| shape.due(moment.saturating_sub(trial.start));
             let messages = due(trial.measure_until) - due(trial.measure_from);
@@ -149,7 +156,12 @@ impl GroupPlan {
         Group {
             name: self.name.clone(),
             url: self.target.url.clone(),
-            load: format!("{connections}, {} B {kind}, {pattern}", payload.size),
+            load: format!(
+                "{connections}, {} B {kind}, {pattern}{}{}",
+                payload.size,
+                protocol.remarks(),
+                tls.remarks()
+            ),
             connections: load.connections.get(),
             offered,
             is_nameless: !self.payloads.are_named(),

@@ -30,6 +30,8 @@ pub(crate) struct Run<'p> {
     pub(crate) workspace: Workspace,
     pub(crate) deflater: Deflater,
     pub(crate) scratch: Vec<u8>,
+    /// What TLS has decrypted.
+    pub(crate) plain: Vec<u8>,
     /// What is under way, from its start until all answers have come.
     pub(crate) trial: Option<Trial>,
     /// Whether messages are being sent.
@@ -47,6 +49,7 @@ impl<'p> Run<'p> {
             workspace: Workspace::new(),
             deflater: Deflater::new(compression::LEVEL, compression::THRESHOLD_BYTES),
             scratch: Vec::new(),
+            plain: Vec::new(),
             trial: None,
             is_loading: false,
         };
@@ -62,6 +65,12 @@ impl<'p> Run<'p> {
 
     pub(crate) fn group(&self, group: usize) -> &'p GroupPlan {
         &self.plan.groups[group]
+    }
+
+    /// The masking key of a frame.
+    pub(crate) fn mask(&mut self, group: usize) -> Option<[u8; 4]> {
+        let fixed = self.group(group).arguments.protocol.mask();
+        fixed.or_else(|| Some(self.keys.mask()))
     }
 
     pub(crate) fn stats(&mut self, group: usize) -> &mut Stats {

@@ -77,9 +77,9 @@ impl Session {
             None => Some(LocalServer::start(run.server_workers.get(), run.server_driver)?),
         };
         let url = local.as_ref().map(|server| server.url.clone()).or_else(|| group.url.clone());
-        let target = Target::resolve(&url.unwrap_or_default())?;
+        let target = Target::resolve(&url.unwrap_or_default(), &group.target)?;
         let pid = local.as_ref().map(LocalServer::pid).or(run.server_pid);
-        let groups = vec![GroupPlan::new(String::new(), group, target, 0, &mut rand::make_rng())];
+        let groups = vec![GroupPlan::new(String::new(), group, target, 0, &mut rand::make_rng())?];
         let plan = Plan { run, groups, epoch: Instant::now(), end: OnceLock::new() };
         Ok(Self { plan: Arc::new(plan), local, pid })
     }
@@ -108,6 +108,9 @@ impl Session {
         }
         let resident_loaded = self.pid.and_then(resident_bytes);
         tally.merge(&crew.finish(&mut view)?);
+        for (group, stats) in plan.groups.iter().zip(&mut tally.groups) {
+            group.target.resolving.iter().for_each(|time| stats.phases.dns.record(*time));
+        }
         let View { series, sink, meter, .. } = view;
         let (cost, stolen) = meter.map_or((None, None), |meter| meter.read());
         let grown = resident_open.zip(resident_before);

@@ -3,7 +3,7 @@
 use std::{ops::Range, time::Duration};
 
 use crate::{
-    pacer::Pacer,
+    pacer::{Pacer, Shape},
     plan::{GroupPlan, Trial},
 };
 
@@ -21,6 +21,7 @@ pub(crate) struct Squad {
     phase: f64,
     /// Messages of an open loop.
     pub(crate) pacer: Option<Pacer>,
+    pub(crate) pings: Option<Pacer>,
 }
 
 impl Squad {
@@ -41,18 +42,25 @@ impl Squad {
             share: numbers.len() as f64 / connections as f64,
             phase: workers.start as f64 / all as f64,
             pacer: None,
+            pings: None,
         }
     }
 
     /// A trial begins.
     pub(crate) fn begin(&mut self, plan: &GroupPlan, trial: &Trial) {
+        let every = plan.arguments.protocol.ping_every.filter(|_| !self.slots.is_empty());
+        self.pings = every.map(|every| {
+            let rate = Shape::constant(self.slots.len() as f64 / every.as_secs_f64());
+            Pacer::shaped(rate, 1.0, self.phase, None)
+        });
         let shape = plan.shape(trial).filter(|_| !self.slots.is_empty());
         self.pacer = shape.map(|shape| Pacer::shaped(shape, self.share, self.phase, None));
     }
 
-    /// When the next message is due, after the trial's start.
+    /// When the next message or ping is due, after the trial's start.
     pub(crate) fn due(&self) -> Duration {
-        self.pacer.as_ref().map_or(Duration::MAX, Pacer::due)
+        let pacers = self.pacer.iter().chain(&self.pings);
+        pacers.map(Pacer::due).min().unwrap_or(Duration::MAX)
     }
 }
 

@@ -92,10 +92,13 @@ impl Window {
         self.next += 1;
     }
 
-    /// Gives the messages that have not been given to the kernel, now that they have.
-    pub(crate) fn stamp(&mut self) -> impl Iterator<Item = &mut Message> {
+    /// Gives the messages that have not been given to the kernel, now that they have, and their
+    /// numbers.
+    pub(crate) fn stamp(&mut self) -> impl Iterator<Item = (u64, &mut Message)> {
         let unstamped = std::mem::take(&mut self.unstamped) as usize;
-        self.messages.iter_mut().rev().take(unstamped).flatten()
+        let numbers = (0..self.next).rev();
+        let messages = numbers.zip(self.messages.iter_mut().rev()).take(unstamped);
+        messages.filter_map(|(number, message)| Some((number, message.as_mut()?)))
     }
 
     /// Which message of this connection has such an echo.

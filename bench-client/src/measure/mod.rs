@@ -6,4 +6,5 @@ pub(crate) mod health;
 pub(crate) mod results;
 pub(crate) mod stats;
 pub(crate) mod times;
+pub(crate) mod tls_fault;
 pub(crate) mod verdict;

@@ -43,9 +43,21 @@ pub(crate) struct Stats {
     pub(crate) opened: u64,
     /// Connections whose messages may be compressed.
     pub(crate) compressed: u64,
+    /// The bytes of these connections: those of payloads, and of the frames that carried them.
+    pub(crate) sent_compressed: Volume,
+    pub(crate) received_compressed: Volume,
+    /// What the server chose of the subprotocols that it was offered; "" is none.
+    pub(crate) subprotocols: BTreeMap<String, u64>,
     /// Connections that ended in good order, by the code that the server gave.
     pub(crate) closes: BTreeMap<u16, u64>,
     pub(crate) failures: Failures,
+}
+
+/// Bytes before and after compression.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Volume {
+    pub(crate) plain: u64,
+    pub(crate) compressed: u64,
 }
 
 /// What opening a connection took, from its start to its end and in parts. What a connection does
@@ -110,10 +122,22 @@ impl Stats {
         self.echoed_bytes += other.echoed_bytes;
         self.opened += other.opened;
         self.compressed += other.compressed;
+        self.sent_compressed.add(&other.sent_compressed);
+        self.received_compressed.add(&other.received_compressed);
+        for (name, count) in &other.subprotocols {
+            *self.subprotocols.entry(name.clone()).or_default() += count;
+        }
         for (code, count) in &other.closes {
             *self.closes.entry(*code).or_default() += count;
         }
         self.failures.merge(&other.failures);
+    }
+}
+
+impl Volume {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.plain += other.plain;
+        self.compressed += other.compressed;
     }
 }
 
