@@ -7,8 +7,8 @@ use clap::{Args, Parser};
 use wireloop::DriverKind;
 
 use crate::{
-    payload::Content, protocol::ProtocolArguments, target::TargetArguments, tls::TlsArguments,
-    units,
+    payload::arguments::PayloadArguments, protocol::ProtocolArguments, target::TargetArguments,
+    tls::TlsArguments, units,
 };
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
@@ -60,6 +60,10 @@ pub(crate) struct RunArguments {
     /// Time for a connection to open
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::read_time)]
     pub(crate) connect_timeout: Duration,
+
+    /// Makes payloads the same in each run; otherwise random
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
 
     /// Workers of the server that is started without a URL
     #[arg(long, value_name = "N", default_value = "1")]
@@ -139,34 +143,6 @@ pub(crate) struct LoadArguments {
     /// Open loop: messages in flight on a connection beyond which a message is counted as missed
     #[arg(long, value_name = "N", default_value = "1024")]
     pub(crate) max_in_flight: NonZeroUsize,
-}
-
-/// What messages hold.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct PayloadArguments {
-    /// Payload of a message. From 16 bytes on it names its connection and its place there, so that
-    /// lost, repeated and reordered messages are told apart; shorter ones are compared with the one
-    /// that is due
-    #[arg(short, long, value_name = "SIZE", default_value = "20", value_parser = units::size)]
-    pub(crate) size: usize,
-
-    /// Send text; otherwise binary
-    #[arg(long)]
-    pub(crate) text: bool,
-
-    /// Send JSON-like text, which compresses as real messages do
-    #[arg(long, conflicts_with = "text")]
-    pub(crate) json: bool,
-}
-
-impl PayloadArguments {
-    pub(crate) fn content(&self) -> Content {
-        match (self.json, self.text) {
-            (true, _) => Content::Json,
-            (false, true) => Content::Text,
-            (false, false) => Content::Bytes,
-        }
-    }
 }
 
 fn driver(name: &str) -> Result<DriverKind, String> {

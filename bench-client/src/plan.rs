@@ -13,7 +13,7 @@ use crate::{
     cli::{GroupArguments, RunArguments},
     measure::results::Group,
     pacer::Shape,
-    payload::{Content, Payloads},
+    payload::Payloads,
     target::Target,
     tls::TlsPlan,
     units::{count, plural},
@@ -117,12 +117,12 @@ impl GroupPlan {
         first: usize,
         rng: &mut StdRng,
     ) -> Result<Self, String> {
-        let content = arguments.payload.content();
+        let payloads = Payloads::new(&arguments.payload, rng)?;
         Ok(Self {
             tls: arguments.tls.plan(&target)?,
             headers: arguments.protocol.header_map(),
-            payloads: Payloads::new(arguments.payload.size, content, rng),
-            kind: if content == Content::Bytes { Kind::Binary } else { Kind::Text },
+            kind: payloads.kind(),
+            payloads,
             name,
             arguments,
             target,
@@ -137,17 +137,12 @@ impl GroupPlan {
 
     /// What the report says about the group.
     pub(crate) fn describe(&self, trial: &Trial) -> Group {
-        let GroupArguments { load, payload, protocol, tls, .. } = &self.arguments;
+        let GroupArguments { load, protocol, tls, .. } = &self.arguments;
         let offered = self.shape(trial).map(|shape| {
             let due = |moment: Duration| shape.due(moment.saturating_sub(trial.start));
             let messages = due(trial.measure_until) - due(trial.measure_from);
             messages / trial.measure_until.saturating_sub(trial.measure_from).as_secs_f64()
         });
-        let kind = match payload.content() {
-            Content::Bytes => "binary",
-            Content::Text => "text",
-            Content::Json => "JSON-like text",
-        };
         let pattern = match offered {
             Some(rate) => format!("open loop at {} msg/s", count(rate)),
             None => format!("closed loop, {} in flight each", load.depth),
@@ -157,8 +152,8 @@ impl GroupPlan {
             name: self.name.clone(),
             url: self.target.url.clone(),
             load: format!(
-                "{connections}, {} B {kind}, {pattern}{}{}",
-                payload.size,
+                "{connections}, {}, {pattern}{}{}",
+                self.payloads.describe(),
                 protocol.remarks(),
                 tls.remarks()
             ),

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use rand::{SeedableRng, rngs::StdRng};
 use signal_hook::{consts, iterator::Signals};
 use wireloop::io::{Waker, sys};
 
@@ -79,7 +80,8 @@ impl Session {
         let url = local.as_ref().map(|server| server.url.clone()).or_else(|| group.url.clone());
         let target = Target::resolve(&url.unwrap_or_default(), &group.target)?;
         let pid = local.as_ref().map(LocalServer::pid).or(run.server_pid);
-        let groups = vec![GroupPlan::new(String::new(), group, target, 0, &mut rand::make_rng())?];
+        let mut rng = run.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
+        let groups = vec![GroupPlan::new(String::new(), group, target, 0, &mut rng)?];
         let plan = Plan { run, groups, epoch: Instant::now(), end: OnceLock::new() };
         Ok(Self { plan: Arc::new(plan), local, pid })
     }

@@ -112,7 +112,7 @@ impl Window {
         if !payloads.are_named() {
             return first.map_or(Echo::Unknown, Echo::Corrupt);
         }
-        let named = payloads.named(payload);
+        let named = payloads.named(payload, connection);
         if let Some((owner, number)) = named
             && payloads.is(payload, owner, number)
         {
@@ -137,17 +137,17 @@ impl Window {
     ) -> Echo {
         let waiting = self.messages.iter().zip(self.first()..);
         let waiting = waiting.filter_map(|(message, sequence)| message.map(|_| sequence));
-        let mut best = None;
+        let mut best: Option<(usize, bool, u64)> = None;
+        let mut buffer = Vec::new();
         for sequence in named.into_iter().chain(waiting.take(COMPARED_MAX)) {
-            let likeness = payloads.likeness(payload, connection, sequence as u32);
-            if best.is_none_or(|(most, _)| likeness > most) {
-                best = Some((likeness, sequence));
+            let (likeness, is_enough) =
+                payloads.likeness(payload, connection, sequence as u32, &mut buffer);
+            if best.is_none_or(|(most, ..)| likeness > most) {
+                best = Some((likeness, is_enough, sequence));
             }
         }
         match best {
-            Some((likeness, sequence)) if payloads.is_like_enough(payload, likeness) => {
-                Echo::Corrupt(sequence)
-            }
+            Some((_, true, sequence)) => Echo::Corrupt(sequence),
             _ => Echo::Unknown,
         }
     }
@@ -213,12 +213,12 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::payload::Content;
+    use crate::payload::{Content, sizes::Sizes};
 
     const CONNECTION: u32 = 7;
 
     fn payloads(size: usize) -> Payloads {
-        Payloads::new(size, Content::Bytes, &mut StdRng::seed_from_u64(1))
+        Payloads::cut(Sizes::Constant(size), Content::Bytes, &mut StdRng::seed_from_u64(1))
     }
 
     fn payload(payloads: &Payloads, connection: u32, sequence: u32) -> Vec<u8> {
