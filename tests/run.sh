@@ -92,7 +92,7 @@ tools() {
 needed_tools() {
     echo cargo cc
     ! wants fuzz || echo c++ flock
-    ! wants interop || echo python3 venv node npm curl
+    ! wants interop || echo python3 venv node npm curl openssl
     ! wants browser || echo python3 chromium chromedriver
     ! wants autobahn || echo python3 venv
     ! wants load || echo python3
@@ -141,6 +141,8 @@ outside_tests() {
         ! wants load || step "load, $driver" python3 tests/load.py "${binary}-bench" --server-driver "$driver"
         ! wants instructions || step "instructions, $driver" benches/instructions/run.py --driver "$driver"
     done
+    ! wants interop || step 'interop wss, python server' \
+        "$WIRELOOP_CACHE/venv/bin/python" tests/interop/wss_server.py "$binary-bench"
     ! wants autobahn || step 'autobahn client' python3 tests/autobahn/run.py client "$binary-bench"
 }
 
