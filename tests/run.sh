@@ -92,7 +92,7 @@ tools() {
 needed_tools() {
     echo cargo cc
     ! wants fuzz || echo c++ flock
-    ! wants interop || echo python3 venv node npm curl
+    ! wants interop || echo python3 venv node npm curl openssl
     ! wants browser || echo python3 chromium chromedriver
     ! wants autobahn || echo python3 venv
     ! wants load || echo python3 venv
@@ -145,6 +145,8 @@ outside_tests() {
         step 'packages for the files of a run' bench-client/tests/setup.sh
         step 'load, files of a run' "$WIRELOOP_CACHE/hdr/bin/python" bench-client/tests/hlog.py "$binary-bench"
     fi
+    ! wants interop || step 'interop wss, python server' \
+        "$WIRELOOP_CACHE/venv/bin/python" tests/interop/wss_server.py "$binary-bench"
     ! wants autobahn || step 'autobahn client' python3 tests/autobahn/run.py client "$binary-bench"
 }
 

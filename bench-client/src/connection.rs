@@ -339,6 +339,8 @@ pub(crate) fn not_connected(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Failure::ConnectRefused,
         io::ErrorKind::TimedOut => Failure::ConnectTimeout,
+        // By a server that has accepted it before.
+        io::ErrorKind::ConnectionReset => Failure::Reset,
         _ => Failure::Connect(error.raw_os_error().unwrap_or(0)),
     }
 }

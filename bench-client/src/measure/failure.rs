@@ -77,6 +77,9 @@ pub(crate) enum ProtocolFault {
     FragmentsOutOfOrder,
     NotDeflate,
     CloseCode,
+    CloseReason,
+    ControlFrame,
+    TooManyFragments,
     Malformed,
 }
 
@@ -92,6 +95,9 @@ impl fmt::Display for ProtocolFault {
             Self::FragmentsOutOfOrder => "fragments out of order",
             Self::NotDeflate => "compressed message is not DEFLATE",
             Self::CloseCode => "invalid close code",
+            Self::CloseReason => "close reason is not UTF-8",
+            Self::ControlFrame => "control frame too long or in fragments",
+            Self::TooManyFragments => "too many fragments",
             Self::Malformed => "malformed frame",
         })
     }
@@ -173,7 +179,14 @@ impl From<ProtocolError> for Failure {
                 ProtocolFault::FragmentsOutOfOrder
             }
             ProtocolError::InvalidDeflate => ProtocolFault::NotDeflate,
-            ProtocolError::InvalidCloseCode(_) => ProtocolFault::CloseCode,
+            ProtocolError::InvalidCloseCode(_) | ProtocolError::TruncatedCloseCode => {
+                ProtocolFault::CloseCode
+            }
+            ProtocolError::InvalidCloseReason => ProtocolFault::CloseReason,
+            ProtocolError::ControlFrameTooLong | ProtocolError::FragmentedControlFrame => {
+                ProtocolFault::ControlFrame
+            }
+            ProtocolError::TooManyFragments => ProtocolFault::TooManyFragments,
             _ => ProtocolFault::Malformed,
         })
     }
