@@ -145,6 +145,7 @@ outside_tests() {
         step 'packages for the files of a run' bench-client/tests/setup.sh
         step 'load, files of a run' "$WIRELOOP_CACHE/hdr/bin/python" bench-client/tests/hlog.py "$binary-bench"
     fi
+    ! wants browser || step 'browser, report of a run' python3 bench-client/tests/report.py "$binary-bench"
     ! wants autobahn || step 'autobahn client' python3 tests/autobahn/run.py client "$binary-bench"
 }
 

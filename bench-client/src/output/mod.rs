@@ -5,6 +5,7 @@ pub(crate) mod arguments;
 mod files;
 mod hgrm;
 mod hlog;
+mod html;
 pub(crate) mod progress;
 pub(crate) mod text;
 
@@ -14,6 +15,7 @@ use self::{
     arguments::{Format, OutputArguments},
     files::Target,
     hlog::{Log, LogFile},
+    html::Report,
     progress::Progress,
     text::Summary,
 };
@@ -33,6 +35,7 @@ pub(crate) struct Outputs {
     format: Format,
     json: Option<Target>,
     hgrm: Option<Target>,
+    html: Option<Target>,
     log: Option<LogFile>,
 }
 
@@ -47,12 +50,13 @@ pub(crate) struct Live<'o> {
 impl Outputs {
     /// Makes sure that all that is asked for can be written.
     pub(crate) fn prepare(arguments: &OutputArguments) -> Result<Self, String> {
-        let OutputArguments { format, json_file, hgrm, hlog, .. } = arguments;
+        let OutputArguments { format, json_file, html, hgrm, hlog, .. } = arguments;
         let target = |path: &Option<_>| path.as_deref().map(Target::prepare).transpose();
         Ok(Self {
             format: *format,
             json: target(json_file)?,
             hgrm: target(hgrm)?,
+            html: target(html)?,
             log: hlog.as_deref().map(LogFile::open).transpose()?,
         })
     }
@@ -88,6 +92,9 @@ impl Outputs {
         }
         if let Some(target) = &self.hgrm {
             write_hgrm(target, results)?;
+        }
+        if let Some(target) = &self.html {
+            target.write(Report(results).to_string().as_bytes())?;
         }
         shown
     }
