@@ -7,6 +7,7 @@ mod hgrm;
 mod hlog;
 mod html;
 pub(crate) mod progress;
+mod prometheus;
 pub(crate) mod text;
 
 use std::io::{self, Write};
@@ -17,6 +18,7 @@ use self::{
     hlog::{Log, LogFile},
     html::Report,
     progress::Progress,
+    prometheus::Exporter,
     text::Summary,
 };
 use crate::{
@@ -37,6 +39,7 @@ pub(crate) struct Outputs {
     hgrm: Option<Target>,
     html: Option<Target>,
     log: Option<LogFile>,
+    exporter: Option<Exporter>,
 }
 
 /// What is shown of a run while it goes on.
@@ -45,12 +48,13 @@ pub(crate) struct Live<'o> {
     progress: Progress,
     watch: Watch,
     log: Option<Log<'o>>,
+    exporter: Option<&'o Exporter>,
 }
 
 impl Outputs {
     /// Makes sure that all that is asked for can be written.
     pub(crate) fn prepare(arguments: &OutputArguments) -> Result<Self, String> {
-        let OutputArguments { format, json_file, html, hgrm, hlog, .. } = arguments;
+        let OutputArguments { format, json_file, html, hgrm, hlog, prometheus } = arguments;
         let target = |path: &Option<_>| path.as_deref().map(Target::prepare).transpose();
         Ok(Self {
             format: *format,
@@ -58,6 +62,7 @@ impl Outputs {
             hgrm: target(hgrm)?,
             html: target(html)?,
             log: hlog.as_deref().map(LogFile::open).transpose()?,
+            exporter: prometheus.map(Exporter::start).transpose()?,
         })
     }
 
@@ -67,7 +72,11 @@ impl Outputs {
         run: &RunArguments,
         names: Vec<String>,
     ) -> Result<Live<'_>, String> {
+        if let Some(exporter) = &self.exporter {
+            exporter.name(&names);
+        }
         Ok(Live {
+            exporter: self.exporter.as_ref(),
             progress: Progress::new(run.quiet),
             log: self.log.as_mut().map(|file| file.begin(&names)).transpose()?,
             watch: Watch::new(&run.decisions, names),
@@ -131,6 +140,9 @@ impl Sink for Live<'_> {
         self.watch.add(moment, groups);
         if let Some(log) = &mut self.log {
             log.add(moment, groups);
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.add(moment, groups);
         }
     }
 

@@ -39,7 +39,11 @@ pub(super) fn all(results: &Results) -> Vec<Chart> {
         server_cpu(results),
         server_memory(results),
     ];
-    all.into_iter().flatten().collect()
+    // A moment by itself shows no course.
+    all.into_iter()
+        .flatten()
+        .filter(|chart| chart.bands.is_empty() || results.series.len() > 1)
+        .collect()
 }
 
 fn latency(results: &Results) -> Option<Chart> {
@@ -245,7 +249,7 @@ fn over_time(
     Chart {
         title,
         note: note.into(),
-        x: Axis::exact(end, |seconds| format!("{seconds}")),
+        x: Axis::exact(end, |seconds| format!("{}", (seconds * 100.0).round() / 100.0)),
         x_label: "seconds since the run began",
         y,
         lines,

@@ -128,8 +128,12 @@ fn write_judgement(f: &mut fmt::Formatter<'_>, results: &Results, total: &Stats)
         Verdict::Suspect => "fair",
         Verdict::Invalid => "bad",
     };
-    let verdict = results.verdict;
-    writeln!(f, "<div class=\"card\"><h2>Verdict <b class=\"pill {class}\">{verdict}</b></h2>")?;
+    let is_measured = total.echoes > 0;
+    let verdict = match is_measured {
+        true => format!("<b class=\"pill {class}\">{}</b>", results.verdict),
+        false => "<b class=\"pill bad\">NOTHING MEASURED</b>".into(),
+    };
+    writeln!(f, "<div class=\"card\"><h2>Verdict {verdict}</h2>")?;
     writeln!(f, "<ul class=\"judged\">")?;
     let mut say = |class: &str, text: &str| {
         writeln!(f, "<li class=\"{class}\"><span>{}</span></li>", escape(&micros(text)))
@@ -145,7 +149,7 @@ fn write_judgement(f: &mut fmt::Formatter<'_>, results: &Results, total: &Stats)
     if let Some(complaint) = &outcome.complaint {
         say("bad", complaint)?;
     }
-    if results.reasons.is_empty() {
+    if is_measured && results.reasons.is_empty() {
         say("", "The client was not in the way: the figures are the server's")?;
     }
     for (verdict, reason) in &results.reasons {
@@ -156,7 +160,7 @@ fn write_judgement(f: &mut fmt::Formatter<'_>, results: &Results, total: &Stats)
     }
     match results.is_good() {
         true => say("good", "All connections were opened, and all echoes were right")?,
-        false if total.echoes == 0 => say("bad", "Nothing was echoed")?,
+        false if !is_measured => say("bad", "Nothing was echoed")?,
         false => say("bad", "Something went wrong: see the errors below")?,
     }
     writeln!(f, "</ul></div></section>")
