@@ -199,3 +199,30 @@ fn escape(text: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_told_and_nothing_is_markup() {
+        let text = Report(&Results::example()).to_string();
+        for part in [
+            "<h2>Thresholds: 1 of 2 kept</h2>",
+            "<b>✗</b><code>p99&lt;1ms</code><span>&gt;20.0 ms</span>",
+            "SUSPECT",
+            "&lt;noise&gt;",
+            "ws://[::1]/&lt;&quot;chat&quot;&gt;",
+            "Partial: the run has ended early",
+            "chat: response",
+            "code 1001",
+            "limited to the time of 1.5",
+            "wireloop-bench --threshold &#39;p99&lt;1ms&#39;",
+        ] {
+            assert!(text.contains(part), "{part}");
+        }
+        assert!(!text.contains("<noise>") && !text.contains("<\"chat"));
+        // Nothing that a browser would ask others for.
+        assert!(!text.contains("http://") && !text.contains("https://") && !text.contains("src="));
+    }
+}
