@@ -78,12 +78,6 @@ pub(crate) struct RunArguments {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
-
-    #[command(flatten)]
-    pub(crate) decisions: DecisionArguments,
-
     /// Be the client that the Autobahn suite tests: echo its cases at URL
     #[arg(long, hide = true, requires = "url")]
     pub(crate) autobahn: bool,
@@ -99,10 +93,17 @@ pub(crate) struct RunArguments {
     /// Be the server: what the process without a URL starts
     #[arg(long, hide = true, conflicts_with = "url")]
     pub(crate) serve: bool,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+
+    #[command(flatten)]
+    pub(crate) decisions: DecisionArguments,
 }
 
 /// What a group of connections does.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = None::<&str>)]
 pub(crate) struct GroupArguments {
     /// Server to measure, as ws://HOST:PORT/PATH
     pub(crate) url: Option<String>,

@@ -106,7 +106,8 @@ fn by_percentile(title: &'static str, note: &str, lines: Vec<Line>) -> Option<Ch
 /// The line of a distribution: as far as it is certain, and from there on.
 fn percentiles(name: String, color: usize, style: Style, times: &Times) -> Vec<Line> {
     let count = times.count() as f64;
-    if times.count() == 0 {
+    // One time has no distribution.
+    if times.count() < 2 {
         return Vec::new();
     }
     let steps = (count.log10() * POINTS_PER_DECADE).ceil() as usize;
