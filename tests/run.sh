@@ -147,6 +147,7 @@ outside_tests() {
     fi
     ! wants interop || step 'interop wss, python server' \
         "$WIRELOOP_CACHE/venv/bin/python" tests/interop/wss_server.py "$binary-bench"
+    ! wants browser || step 'browser, report of a run' python3 bench-client/tests/report.py "$binary-bench"
     ! wants autobahn || step 'autobahn client' python3 tests/autobahn/run.py client "$binary-bench"
 }
 

@@ -141,12 +141,6 @@ pub(crate) struct RunArguments {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
-
-    #[command(flatten)]
-    pub(crate) decisions: DecisionArguments,
-
     /// Be the client that the Autobahn suite tests: echo its cases at URL
     #[arg(long, hide = true, requires = "url")]
     pub(crate) autobahn: bool,
@@ -174,10 +168,17 @@ pub(crate) struct RunArguments {
     /// The server of groups that name none
     #[arg(long, hide = true, value_name = "URL")]
     pub(crate) default_url: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+
+    #[command(flatten)]
+    pub(crate) decisions: DecisionArguments,
 }
 
 /// What a group of connections does.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = None::<&str>)]
 pub(crate) struct GroupArguments {
     /// Server to measure, as ws://HOST:PORT/PATH, wss:// or ws+unix:/SOCKET:/PATH
     pub(crate) url: Option<String>,

@@ -56,6 +56,10 @@ class Browser:
     def open(self, url):
         self.command("POST", "/url", url=url)
 
+    def devtools(self, name, **arguments):
+        """A command of Chromium's own protocol."""
+        return self.command("POST", "/goog/cdp/execute", cmd=name, params=arguments)
+
     def script(self, text, *arguments):
         return self.command("POST", "/execute/sync", script=text, args=arguments)
 

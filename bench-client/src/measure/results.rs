@@ -250,3 +250,95 @@ impl Results {
             && total.opened >= self.groups.iter().map(|group| group.must_open as u64).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::failure::Failure, *};
+
+    impl Results {
+        /// The results of a run of two groups that has been through a lot.
+        pub(crate) fn example() -> Self {
+            let group = |name: &str, offered| Group {
+                name: name.into(),
+                url: "ws://[::1]/<\"chat\">".into(),
+                load: "2 connections".into(),
+                must_open: 0,
+                is_idle: false,
+                connections: 2,
+                offered,
+                is_nameless: false,
+            };
+            let mut stats = Stats { opened: 2, sent: 104, echoes: 100, ..Stats::default() };
+            let micros = Duration::from_micros;
+            for _ in 0..100 {
+                stats.response.record(micros(1000));
+                stats.service.record(micros(700));
+            }
+            for _ in 0..4 {
+                stats.response.record_unanswered(micros(20_000));
+            }
+            stats.failures.add_many(Failure::Unanswered, 4);
+            stats.phases.opening.record(micros(500));
+            stats.phases.connect.record(micros(200));
+            stats.phases.upgrade.record(micros(300));
+            let calm =
+                Stats { opened: 2, closes: [(1000, 1), (1001, 1)].into(), ..Stats::default() };
+            let second = |at, phase| Moment {
+                at: Duration::from_secs(at),
+                length: Duration::from_secs(1),
+                echoes: 50,
+                open: 4,
+                response: Summary::of(&stats.response),
+                server_busy: Some(0.5),
+                ..Moment::new(phase)
+            };
+            let series = vec![second(0, Phase::WarmUp), second(1, Phase::Measuring)];
+            let judged = |threshold: &str, measured: &str, is_held| Judged {
+                threshold: threshold.into(),
+                measured: measured.into(),
+                is_held,
+            };
+            Self {
+                schema: SCHEMA.into(),
+                version: "0".into(),
+                begun_s: 1.5,
+                arguments: vec!["--threshold".into(), "p99<1ms".into()],
+                environment: Environment { quota: Some(1.5), ..Environment::observe() },
+                measured: Duration::from_secs(1),
+                threads: 1,
+                processes: 1,
+                groups: vec![group("chat", Some(104.0)), group("others", None)],
+                tally: Tally { groups: vec![stats, calm], ..Tally::default() },
+                series,
+                server: None,
+                stolen: Some(0.25),
+                verdict: Verdict::Suspect,
+                reasons: vec![(Verdict::Suspect, "<noise>".into())],
+                search: None,
+                versus: None,
+                thresholds: vec![
+                    judged("errors<10", "4", true),
+                    judged("p99<1ms", ">20.0 ms", false),
+                ],
+                outcome: Outcome { was_interrupted: true, ..Outcome::default() },
+            }
+        }
+    }
+
+    #[test]
+    fn results_are_read_as_they_were_written() {
+        let example = Results::example();
+        let written = serde_json::to_string_pretty(&example).unwrap();
+        let read: Results = serde_json::from_str(&written).unwrap();
+        let again = serde_json::to_string_pretty(&read).unwrap();
+        // The same histogram is written in another way when it has room for other times.
+        let lines = |text: &str| {
+            let lines = text.lines().filter(|line| !line.contains("\"histogram\""));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&again), lines(&written));
+        let times = |results: &Results| results.total().response;
+        assert_eq!(times(&read).histogram(), times(&example).histogram());
+        assert_eq!(times(&read).unanswered(), times(&example).unanswered());
+    }
+}

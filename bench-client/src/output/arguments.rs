@@ -34,7 +34,7 @@ pub(crate) struct OutputArguments {
 
     /// Write a histogram for each second, group and kind of time, as HdrHistogram's log tools read
     /// them (version 1.3, in nanoseconds), while the run goes on. Tags are response and service, or
-    /// GROUP.response and GROUP.service
+    /// GROUP.response and GROUP.service. Messages without an answer are not in it
     #[arg(long, value_name = "FILE")]
     pub(crate) hlog: Option<PathBuf>,
 

@@ -5,7 +5,9 @@ pub(crate) mod arguments;
 mod files;
 mod hgrm;
 mod hlog;
+mod html;
 pub(crate) mod progress;
+mod prometheus;
 pub(crate) mod text;
 mod trials;
 
@@ -15,7 +17,9 @@ use self::{
     arguments::{Format, OutputArguments},
     files::Target,
     hlog::{Log, LogFile},
+    html::Report,
     progress::Progress,
+    prometheus::Exporter,
     text::Summary,
 };
 use crate::{
@@ -34,7 +38,9 @@ pub(crate) struct Outputs {
     format: Format,
     json: Option<Target>,
     hgrm: Option<Target>,
+    html: Option<Target>,
     log: Option<LogFile>,
+    exporter: Option<Exporter>,
 }
 
 /// What is shown of a run while it goes on.
@@ -43,18 +49,21 @@ pub(crate) struct Live<'o> {
     progress: Progress,
     watch: Watch,
     log: Option<Log<'o>>,
+    exporter: Option<&'o Exporter>,
 }
 
 impl Outputs {
     /// Makes sure that all that is asked for can be written.
     pub(crate) fn prepare(arguments: &OutputArguments) -> Result<Self, String> {
-        let OutputArguments { format, json_file, hgrm, hlog, .. } = arguments;
+        let OutputArguments { format, json_file, html, hgrm, hlog, prometheus } = arguments;
         let target = |path: &Option<_>| path.as_deref().map(Target::prepare).transpose();
         Ok(Self {
             format: *format,
             json: target(json_file)?,
             hgrm: target(hgrm)?,
+            html: target(html)?,
             log: hlog.as_deref().map(LogFile::open).transpose()?,
+            exporter: prometheus.map(Exporter::start).transpose()?,
         })
     }
 
@@ -64,7 +73,11 @@ impl Outputs {
         run: &RunArguments,
         names: Vec<String>,
     ) -> Result<Live<'_>, String> {
+        if let Some(exporter) = &self.exporter {
+            exporter.name(&names);
+        }
         Ok(Live {
+            exporter: self.exporter.as_ref(),
             progress: Progress::new(run.quiet),
             log: self.log.as_mut().map(|file| file.begin(&names)).transpose()?,
             watch: Watch::new(&run.decisions, names),
@@ -89,6 +102,9 @@ impl Outputs {
         }
         if let Some(target) = &self.hgrm {
             write_hgrm(target, results)?;
+        }
+        if let Some(target) = &self.html {
+            target.write(Report(results).to_string().as_bytes())?;
         }
         shown
     }
@@ -125,6 +141,9 @@ impl Sink for Live<'_> {
         self.watch.add(moment, groups);
         if let Some(log) = &mut self.log {
             log.add(moment, groups);
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.add(moment, groups);
         }
     }
 

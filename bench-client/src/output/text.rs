@@ -70,6 +70,45 @@ impl Summary<'_> {
         writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s each way", count(rate))
     }
 
+    /// All groups as one.
+    fn all_groups(&self) -> Group {
+        let groups = &self.0.groups;
+        let offered: Vec<_> = groups.iter().filter_map(|group| group.offered).collect();
+        Group {
+            offered: (!offered.is_empty()).then(|| offered.iter().sum()),
+            is_nameless: groups.iter().any(|group| group.is_nameless),
+            ..Group::default()
+        }
+    }
+
+    /// The groups beside each other, if there are several.
+    fn write_groups(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = &self.0.groups;
+        if groups.len() < 2 {
+            return Ok(());
+        }
+        let names = groups.iter().map(|group| group.name.chars().count());
+        let width = names.max().unwrap_or(0).max(10);
+        write!(f, "  {:<width$}", "group")?;
+        for name in ["msg/s", "p50", "p99", "p99.9", "max", "opened", "errors"] {
+            write!(f, "{name:>10}")?;
+        }
+        writeln!(f)?;
+        for (group, stats) in groups.iter().zip(&self.0.tally.groups) {
+            let times = &stats.response;
+            let rate = count(stats.echoes as f64 / self.seconds());
+            write!(f, "  {:<width$}{rate:>10}", group.name)?;
+            for share in [0.5, 0.99, 0.999] {
+                let quantile = times.quantile(share).map_or_else(|| "-".into(), bound);
+                write!(f, "{quantile:>10}")?;
+            }
+            let max = if times.count() == 0 { "-".into() } else { bound(times.max()) };
+            let (opened, errors) = (stats.opened as f64, stats.failures.total() as f64);
+            writeln!(f, "{max:>10}{:>10}{:>10}", count(opened), count(errors))?;
+        }
+        writeln!(f)
+    }
+
     /// What was wrong with the echoes, and what was not.
     fn write_verification(f: &mut fmt::Formatter<'_>, group: &Group, stats: &Stats) -> fmt::Result {
         let of = |failure| count(stats.failures.of(failure) as f64);
@@ -221,15 +260,12 @@ impl Display for Summary<'_> {
             return self.write_outcome(f, &total);
         }
         if total.opened > 0 {
-            for (group, stats) in self.0.groups.iter().zip(&self.0.tally.groups) {
-                if !group.name.is_empty() {
-                    writeln!(f, "  {}", group.name)?;
-                }
-                self.write_throughput(f, stats)?;
-                Self::write_verification(f, group, stats)?;
-                Self::write_latency(f, group, stats)?;
-                writeln!(f)?;
-            }
+            let all = self.all_groups();
+            self.write_throughput(f, &total)?;
+            Self::write_verification(f, &all, &total)?;
+            Self::write_latency(f, &all, &total)?;
+            writeln!(f)?;
+            self.write_groups(f)?;
             self.write_cost(f, total.echoes)?;
             self.write_verdict(f)?;
         }
@@ -276,4 +312,28 @@ fn write_times(f: &mut fmt::Formatter<'_>, name: &str, times: &Times) -> fmt::Re
 pub(crate) fn bound(bound: Bound) -> String {
     let mark = if bound.is_exact { "" } else { ">" };
     format!("{mark}{}", time(bound.time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_come_first_and_groups_beside_each_other() {
+        let text = Summary(&Results::example()).to_string();
+        assert!(text.starts_with("  ✓ errors<10  4\n  ✗ p99<1ms    >20.0 ms\n\n"), "{text}");
+        let of = |start: &str| {
+            text.lines()
+                .find(|line| line.starts_with(start))
+                .unwrap_or_else(|| panic!("{start}: {text}"))
+        };
+        let columns = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(columns(of("  group ")).len(), 8);
+        let chat = "chat 100 1.00 ms - - >20.0 ms 2 4";
+        assert_eq!(columns(of("  chat ")).join(" "), chat);
+        assert!(of("    of which").ends_with("TCP 200 us, upgrade 300 us"), "{text}");
+        of("           1 x closed with 1001");
+        of("  SUSPECT: <noise>");
+        of("  interrupted: ");
+    }
 }

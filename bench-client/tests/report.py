@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Looks at the report of runs in Chromium, wide and narrow, light and dark.
+
+    bench-client/tests/report.py [--screenshots DIRECTORY] target/release/wireloop-bench
+"""
+
+import argparse
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "browser"))
+from webdriver import Browser
+
+WIDTHS = [1280, 400]
+INVALID, BROKEN_THRESHOLD = 3, 99
+
+# For each chart: its title, its lines, and how many of them are drawn.
+CHARTS = """
+    return [...document.querySelectorAll(".chart")].map((chart) => {
+        const marks = [...chart.querySelectorAll(".mark")]
+        const drawn = marks.filter((mark) => mark.getAttribute("d") && mark.getBoundingClientRect().width > 0)
+        return [chart.querySelector("h3").textContent, chart.querySelectorAll(".legend li").length, drawn.length]
+    })
+"""
+POINTED = """
+    const plot = document.querySelector(".chart .plot"), box = plot.getBoundingClientRect()
+    const at = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 }
+    plot.dispatchEvent(new PointerEvent("pointermove", at))
+    const tip = plot.querySelector(".tip")
+    return tip.hidden ? "" : tip.textContent
+"""
+
+checks = 0
+
+
+def check(truth, what):
+    global checks
+    if not truth:
+        sys.exit(f"not so: {what}")
+    checks += 1
+
+
+def looks_good(browser, path, titles):
+    browser.open(path.as_uri())
+    what = f"{path.name}: "
+    complaints = browser.complaints()
+    check(not complaints, f"{what}the console has no complaints {complaints}")
+    loaded = browser.script("return performance.getEntriesByType('resource').map((one) => one.name)")
+    check(not loaded, f"{what}nothing is loaded {loaded}")
+    width, room = browser.script("const page = document.documentElement; return [page.scrollWidth, page.clientWidth]")
+    check(width <= room, f"{what}{width} pixels need no scrolling in {room}")
+    charts = browser.script(CHARTS)
+    check([title for title, _, _ in charts] == titles, f"{what}the charts are {charts}")
+    for title, lines, marks in charts:
+        check(marks >= lines > 0, f"{what}{title} shows {lines} lines")
+    if "Latency by percentile" in titles:
+        check("p9" in browser.script(POINTED), f"{what}a chart tells what is pointed at")
+
+
+def runs(command, directory):
+    """The reports of a run that has all, and of one that has nothing, with the charts of each."""
+    full = directory / "full.html"
+    thresholds = ["--threshold", "errors==0", "--threshold", "p50<1ns"]
+    load = ["-q", "-c", "20", "-R", "2k", "-d", "3s", *thresholds, "--html", str(full)]
+    code = subprocess.run([*command, *load], stdout=subprocess.DEVNULL, timeout=60).returncode
+    check(code == BROKEN_THRESHOLD, f"a broken threshold is {code}")
+    closed = directory / "closed.html"
+    load = ["-q", "-c", "3", "-d", "1s", "--html", str(closed)]
+    code = subprocess.run([*command, *load], stdout=subprocess.DEVNULL, timeout=60).returncode
+    check(code in (0, INVALID), f"a closed loop ended with {code}")
+    empty = directory / "empty.html"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    load = ["-q", "-c", "3", "-d", "1s", "--html", str(empty), f"ws://127.0.0.1:{port}/<b>"]
+    load[-1] = load[-1].replace("<b>", "?a&amp;b")
+    code = subprocess.run([*command, *load], stdout=subprocess.DEVNULL, timeout=60).returncode
+    check(code == 1, f"a server that is not there is {code}")
+    over_time = ["Latency over time", "Rate over time"]
+    of_server = ["Connections over time", "Server: processor", "Server: memory"]
+    all_charts = ["Latency by percentile", *over_time, "Opening by percentile", *of_server]
+    return {full: all_charts, closed: all_charts, empty: []}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--screenshots", type=pathlib.Path)
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory, Browser() as browser:
+        reports = runs(options.command, pathlib.Path(directory))
+        for scheme in ["light", "dark"]:
+            features = [{"name": "prefers-color-scheme", "value": scheme}]
+            browser.devtools("Emulation.setEmulatedMedia", features=features)
+            grounds = []
+            for width in WIDTHS:
+                size = {"width": width, "height": 1600, "deviceScaleFactor": 1, "mobile": False}
+                browser.devtools("Emulation.setDeviceMetricsOverride", **size)
+                for path, titles in reports.items():
+                    looks_good(browser, path, titles)
+                    grounds.append(browser.script("return getComputedStyle(document.body).backgroundColor"))
+                    if options.screenshots:
+                        name = f"{path.stem}-{scheme}-{width}.png"
+                        (options.screenshots / name).write_bytes(browser.screenshot())
+            check(len(set(grounds)) == 1 and ("246" in grounds[0]) == (scheme == "light"), f"{scheme} is {grounds}")
+    print(f"browser: {checks} checks passed")
+
+
+main()
