@@ -95,7 +95,7 @@ needed_tools() {
     ! wants interop || echo python3 venv node npm curl openssl
     ! wants browser || echo python3 chromium chromedriver
     ! wants autobahn || echo python3 venv
-    ! wants load || echo python3
+    ! wants load || echo python3 venv
     ! wants instructions || echo python3 valgrind
 }
 
@@ -141,6 +141,10 @@ outside_tests() {
         ! wants load || step "load, $driver" python3 tests/load.py "${binary}-bench" --server-driver "$driver"
         ! wants instructions || step "instructions, $driver" benches/instructions/run.py --driver "$driver"
     done
+    if wants load; then
+        step 'packages for the files of a run' bench-client/tests/setup.sh
+        step 'load, files of a run' "$WIRELOOP_CACHE/hdr/bin/python" bench-client/tests/hlog.py "$binary-bench"
+    fi
     ! wants interop || step 'interop wss, python server' \
         "$WIRELOOP_CACHE/venv/bin/python" tests/interop/wss_server.py "$binary-bench"
     ! wants autobahn || step 'autobahn client' python3 tests/autobahn/run.py client "$binary-bench"

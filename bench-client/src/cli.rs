@@ -1,12 +1,14 @@
 //! The command line: what is measured, by which groups of connections, for how long, and what is
 //! told about it. Each area has its own options; `scenario.rs` reads the same from a file.
 
-use std::{net::Ipv4Addr, num::NonZeroUsize, time::Duration};
+use std::{net::Ipv4Addr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser};
 use wireloop::DriverKind;
 
 use crate::{
+    child::Share, decisions::DecisionArguments, load_arguments::LoadArguments,
+    measure::threshold::Threshold, output::arguments::OutputArguments,
     payload::arguments::PayloadArguments, protocol::ProtocolArguments, target::TargetArguments,
     tls::TlsArguments, units,
 };
@@ -21,10 +23,11 @@ use crate::{
     after_help = "Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.\n\
         A message without an answer counts with the age at which it was given up; figures that \
         it may have made too small are marked >.\n\
-        Exit codes: 0 all went well, 1 something failed or an echo was wrong or missing, \
-        2 a wrong argument, 3 all went well but the figures are INVALID, which is more the \
-        client's doing than the server's, 130 interrupted twice. Ctrl-C ends the run early and prints what \
-        there is."
+        Exit codes, of which the first that fits counts: 2 a wrong argument, 1 the run was not \
+        possible or nothing was measured, 99 a threshold was broken, 1 something failed or an echo \
+        was wrong or missing, 3 all went well but the figures are INVALID, which is more the \
+        client's doing than the server's, 0 all went well. Ctrl-C ends the run early and tells what \
+        there is; a second one ends the process with 130."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -37,17 +40,26 @@ pub(crate) struct Arguments {
 /// What concerns the run as a whole.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArguments {
+    /// File with several groups of connections that run at once
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
+
     /// Threads, among which the connections are divided
     #[arg(short, long, value_name = "N", default_value = "1")]
     pub(crate) threads: NonZeroUsize,
 
-    /// Length of the measurement
-    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = units::read_time)]
-    pub(crate) duration: Duration,
+    /// Processes, among which the connections are divided [default: as many as the limit on open
+    /// files asks for]
+    #[arg(long, value_name = "N")]
+    pub(crate) processes: Option<NonZeroUsize>,
 
-    /// Load before the measurement, not counted
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::read_time)]
-    pub(crate) warm_up: Duration,
+    /// Length of the measurement [default: that of all stages, or 10s]
+    #[arg(short, long, value_name = "TIME", value_parser = units::length)]
+    pub(crate) duration: Option<Duration>,
+
+    /// Load before the measurement, not counted [default: 1s, or 0 with stages]
+    #[arg(long, value_name = "TIME", value_parser = units::read_time)]
+    pub(crate) warm_up: Option<Duration>,
 
     /// Time for late answers after the measurement
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = units::read_time)]
@@ -77,9 +89,63 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "PID", requires = "url")]
     pub(crate) server_pid: Option<u32>,
 
+    /// Search the highest rate at which EXPR holds, as in p99<5ms, and measure there; repeatable. -R
+    /// is the rate to begin with
+    #[arg(
+        long,
+        value_name = "EXPR",
+        value_parser = Threshold::parse,
+        help_heading = "Decisions",
+        conflicts_with_all = ["stages", "sessions", "depth", "think", "idle"]
+    )]
+    pub(crate) find_max: Vec<Threshold>,
+
+    /// Length of a trial of that search
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "2s",
+        value_parser = units::length,
+        help_heading = "Decisions"
+    )]
+    pub(crate) probe: Duration,
+
+    /// Trials of full length (-d) that confirm what the search has found
+    #[arg(long, value_name = "N", default_value = "3", help_heading = "Decisions")]
+    pub(crate) repeats: NonZeroUsize,
+
+    /// Drive another server in turn with the first, and say whether they differ
+    #[arg(
+        long,
+        value_name = "URL",
+        help_heading = "Decisions",
+        conflicts_with_all = ["stages", "sessions", "idle", "publishers", "scenario", "find_max"]
+    )]
+    pub(crate) versus: Option<String>,
+
+    /// How long each of both is driven at a time
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "100ms",
+        value_parser = units::length,
+        help_heading = "Decisions"
+    )]
+    pub(crate) slice: Duration,
+
+    /// Time for which the server that is started without a URL is busy with each message
+    #[arg(long, hide = true, value_name = "TIME", value_parser = units::read_time)]
+    pub(crate) server_spin: Option<Duration>,
+
     /// No progress lines
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+
+    #[command(flatten)]
+    pub(crate) decisions: DecisionArguments,
 
     /// Be the client that the Autobahn suite tests: echo its cases at URL
     #[arg(long, hide = true, requires = "url")]
@@ -93,9 +159,21 @@ pub(crate) struct RunArguments {
     #[arg(long, hide = true, value_name = "ADDR", requires = "hold")]
     pub(crate) hold_source: Option<Ipv4Addr>,
 
-    /// Be the server: what the process without a URL starts
-    #[arg(long, hide = true, conflicts_with = "url")]
-    pub(crate) serve: bool,
+    /// Be the server on this port, or a free one: what the process without a URL starts
+    #[arg(long, hide = true, value_name = "PORT", conflicts_with = "url")]
+    pub(crate) serve: Option<u16>,
+
+    /// Be one of several processes: those workers of all
+    #[arg(long, hide = true, value_name = "FROM-UNTIL/ALL", requires = "epoch")]
+    pub(crate) child: Option<Share>,
+
+    /// When the times of the run begin, in nanoseconds since the machine did
+    #[arg(long, hide = true, value_name = "NS")]
+    pub(crate) epoch: Option<u64>,
+
+    /// The server of groups that name none
+    #[arg(long, hide = true, value_name = "URL")]
+    pub(crate) default_url: Option<String>,
 }
 
 /// What a group of connections does.
@@ -118,31 +196,6 @@ pub(crate) struct GroupArguments {
 
     #[command(flatten)]
     pub(crate) protocol: ProtocolArguments,
-}
-
-/// When messages are sent.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct LoadArguments {
-    /// Connections
-    #[arg(short, long, value_name = "N", default_value = "100")]
-    pub(crate) connections: NonZeroUsize,
-
-    /// Open loop: messages per second over all connections, sent on schedule whether or not the
-    /// server answers. Without it, closed loop: an answer releases the next message
-    #[arg(short = 'R', long, value_name = "RATE", value_parser = units::rate)]
-    pub(crate) rate: Option<f64>,
-
-    /// Closed loop: messages in flight on each connection
-    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "rate")]
-    pub(crate) depth: NonZeroUsize,
-
-    /// Closed loop: time after which another message is sent in the place of one without answer
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::read_time)]
-    pub(crate) answer_timeout: Duration,
-
-    /// Open loop: messages in flight on a connection beyond which a message is counted as missed
-    #[arg(long, value_name = "N", default_value = "1024")]
-    pub(crate) max_in_flight: NonZeroUsize,
 }
 
 fn driver(name: &str) -> Result<DriverKind, String> {

@@ -18,6 +18,7 @@ use crate::{
     handshake::Opening,
     measure::failure::Failure,
     run::Run,
+    timers::Timer,
     tls::Tls,
     window::{Echo, Message, Window},
 };
@@ -50,6 +51,13 @@ pub(crate) struct Connection {
     deflation: Option<Box<Deflation>>,
     /// The messages that are on their way.
     window: Window,
+    /// When it was to begin.
+    pub(crate) begun: Duration,
+    /// How many messages it has yet to send. It leaves when the last one is answered.
+    pub(crate) left: u32,
+    pub(crate) was_open: bool,
+    /// It is closing because it has done what it had to.
+    pub(crate) has_left: bool,
 }
 
 /// The life of a connection. The times are when connecting began.
@@ -77,7 +85,18 @@ impl Connection {
             tls: None,
             deflation: None,
             window: Window::default(),
+            begun: now,
+            left: u32::MAX,
+            was_open: false,
+            has_left: false,
         }
+    }
+
+    /// The place of a connection that has not begun.
+    pub(crate) fn vacant(index: u32, group: usize, number: u32) -> Self {
+        let token = Token { index, generation: 0 };
+        let state = State::Closed;
+        Self { state, ..Self::new(token, group, number, Duration::ZERO) }
     }
 
     pub(crate) fn group(&self) -> usize {
@@ -155,6 +174,7 @@ impl Connection {
         phases.upgrade.record(opening.step(now));
         phases.opening.record(now.saturating_sub(*since));
         self.opened(established, run);
+        self.begin(now, run);
         self.take_frames(&mut rest, now, run)
     }
 
@@ -173,6 +193,26 @@ impl Connection {
             self.deflation = Some(Box::new(compression::client_side(agreed)));
         }
         self.state = State::Open;
+        self.was_open = true;
+    }
+
+    /// The connection is open. One that comes in the place of another begins to send.
+    fn begin(&mut self, now: Duration, run: &mut Run<'_>) {
+        if let Some(lifetime) = run.group(self.group()).arguments.load.lifetime {
+            // The first ones end one after the other, as if they had begun so.
+            let share = if self.token.generation == 1 { run.keys.share() } else { 1.0 };
+            run.timers.push(now + lifetime.mul_f64(share), self.token, Timer::Leave);
+        }
+        if run.releases(self.group()) {
+            self.send_first(now, run);
+        }
+    }
+
+    /// Sends the next message of a closed loop, if there is one.
+    pub(crate) fn go_on(&mut self, now: Duration, run: &mut Run<'_>) {
+        if run.releases(self.group()) && self.left > 0 {
+            self.send(now, now, run);
+        }
     }
 
     fn take_frames(
@@ -225,6 +265,9 @@ impl Connection {
             return;
         }
         let (group, plan) = (self.group(), run.group(self.group()));
+        if plan.arguments.load.publishers.is_some() {
+            return self.take_delivery(kind, payload, now, run);
+        }
         let echo = self.window.identify(payload, &plan.payloads, self.number);
         let sequence = match echo {
             Echo::Whole(sequence) | Echo::Corrupt(sequence) => sequence,
@@ -255,6 +298,28 @@ impl Connection {
             run.fails(group, Failure::Lost);
             run.record_unanswered(group, lost.message.intended, lost.message.sent, now);
             self.release(&lost, now, run);
+        }
+    }
+
+    /// Compares a message of a publisher with what that has sent, to the byte.
+    fn take_delivery(&self, kind: Kind, payload: &[u8], now: Duration, run: &mut Run<'_>) {
+        let (group, plan) = (self.group(), run.group(self.group()));
+        let Some((owner, sequence)) = plan.payloads.named(payload, u32::MAX) else {
+            return run.fails(group, Failure::Unexpected);
+        };
+        if owner == self.number {
+            // Some servers pass a message on to its sender too.
+            return;
+        }
+        if !plan.is_publisher(owner) {
+            run.fails(group, Failure::Foreign);
+        } else if !plan.payloads.is(payload, owner, sequence) {
+            run.fails(group, Failure::WrongContent);
+        } else {
+            run.fan_out.receive(owner, sequence, now);
+            if kind != plan.kind {
+                run.fails(group, Failure::WrongKind);
+            }
         }
     }
 }

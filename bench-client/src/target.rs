@@ -90,6 +90,14 @@ impl Target {
         Ok(Self { url: url.into(), addresses, sources, host, secured, path, resolving })
     }
 
+    /// The addresses of the server, unless it is a Unix socket.
+    pub(crate) fn internet(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.addresses.iter().filter_map(|address| match address {
+            Address::Internet(address) => Some(*address),
+            Address::Unix(_) => None,
+        })
+    }
+
     /// Where a connection leads.
     pub(crate) fn address(&self, connection: usize) -> &Address {
         &self.addresses[connection % self.addresses.len()]

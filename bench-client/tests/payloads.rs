@@ -31,7 +31,7 @@ fn sizes_that_vary_come_back_whole() {
         assert!(text.contains(words), "{text}");
         success(&format!("-c 5 -R 500 --text -s {sizes}"));
     }
-    success("-c 5 --compression kept --json -s 16-4k");
+    success("-c 5 --compression kept --json-like -s 16-4k");
 }
 
 #[test]

@@ -64,7 +64,7 @@ class Server:
     def slice(self, size, seconds):
         """CPU per message in microseconds, and messages per second."""
         command = ["taskset", "-c", "1", TARGET / "wireloop-bench", self.url, "--server-pid", str(self.process.pid)]
-        command += ["-c", str(CONNECTIONS), "--json", "-s", str(size), "--compression", "fresh", "--quiet"]
+        command += ["-c", str(CONNECTIONS), "--json-like", "-s", str(size), "--compression", "fresh", "--quiet"]
         command += ["-d", f"{seconds}s", "--warm-up", "200ms"]
         report = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         if f"permessage-deflate on {CONNECTIONS} " not in report:

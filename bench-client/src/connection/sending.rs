@@ -8,6 +8,7 @@ use super::{Connection, PENDING_MAX};
 use crate::{
     measure::{failure::Failure, stats::Volume},
     run::Run,
+    timers::Timer,
     window::{Message, OVERTAKEN_MAX, Settled},
 };
 
@@ -23,9 +24,14 @@ impl Connection {
 
     /// In a closed loop, sends another message in the place of one that is settled.
     pub(super) fn release(&mut self, settled: &Settled, now: Duration, run: &mut Run<'_>) {
-        if settled.frees && run.releases(self.group()) && self.is_open() {
-            self.send(now, now, run);
+        if settled.frees && run.releases(self.group()) && self.is_open() && self.left > 0 {
+            let think = run.group(self.group()).arguments.load.think;
+            match think.is_zero() {
+                true => self.send(now, now, run),
+                false => run.timers.push(now + think, self.token, Timer::Send),
+            }
         }
+        self.leave_if_done(now, run);
     }
 
     /// In a closed loop, sends others in the place of messages that have been on their way for
@@ -44,7 +50,7 @@ impl Connection {
 
     /// In a closed loop, sends the first messages.
     pub(crate) fn send_first(&mut self, now: Duration, run: &mut Run<'_>) {
-        let depth = run.group(self.group()).arguments.load.depth.get();
+        let depth = run.group(self.group()).arguments.load.depth.get().min(self.left as usize);
         self.window.reserve(depth);
         for _ in 0..depth {
             self.send(now, now, run);
@@ -77,6 +83,7 @@ impl Connection {
         }
         // Refused only after a Close, and then the connection is not open.
         if sent.is_ok() {
+            self.left = self.left.saturating_sub(u32::from(self.left != u32::MAX));
             self.window.push(Message { intended, sent: now });
         }
     }
@@ -101,6 +108,7 @@ impl Connection {
         }
         run.scratch = payload;
         if sent.is_ok() {
+            self.left = self.left.saturating_sub(u32::from(self.left != u32::MAX));
             self.window.push(Message { intended, sent: now });
         }
     }
@@ -131,6 +139,12 @@ impl Connection {
                 message.intended = time;
             }
             run.record_sent(group, bytes, message.intended, time);
+        }
+        if run.group(group).arguments.load.publishers.is_some() {
+            for (sequence, message) in self.window.drain() {
+                let counts = run.measures(message.intended);
+                run.fan_out.publish(self.number, sequence, message.intended, counts);
+            }
         }
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{search::Search, versus::Versus};
+
 use super::{
     stats::{Stats, Tally},
     times::{Times, nanos},
@@ -44,6 +46,9 @@ pub(crate) struct Results {
     pub(crate) verdict: Verdict,
     pub(crate) reasons: Vec<Reason>,
     pub(crate) thresholds: Vec<Judged>,
+    /// Of the search for the highest rate, and of the comparison of two servers.
+    pub(crate) search: Option<Search>,
+    pub(crate) versus: Option<Versus>,
     pub(crate) outcome: Outcome,
 }
 
@@ -55,6 +60,12 @@ pub(crate) struct Environment {
     /// The processor's name, and how many of them this process may use.
     pub(crate) processor: String,
     pub(crate) processors: usize,
+    /// How many processors' time its control group grants this process, if it is limited.
+    pub(crate) quota: Option<f64>,
+    /// What sets the processors' frequency, if the kernel tells.
+    pub(crate) governor: Option<String>,
+    /// How many files this process may have open; `None` is any number.
+    pub(crate) file_limit: Option<u64>,
     /// Who ran on which processors.
     pub(crate) placement: String,
     /// Whether client and server share a machine.
@@ -73,6 +84,9 @@ pub(crate) struct Group {
     /// What it does, in words.
     pub(crate) load: String,
     pub(crate) connections: usize,
+    /// How many have to open for the run to be good: not all, if they come when they are due.
+    pub(crate) must_open: usize,
+    pub(crate) is_idle: bool,
     /// Messages per second that were due on average in the measurement, in an open loop.
     pub(crate) offered: Option<f64>,
     /// Payloads are too short to tell lost messages from reordered ones.
@@ -176,6 +190,34 @@ pub(crate) struct Outcome {
     pub(crate) complaint: Option<String>,
 }
 
+impl Outcome {
+    /// Whether the run was ended before it was due.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.was_interrupted || self.was_aborted || self.failed_after_ns.is_some()
+    }
+}
+
+#[cfg(test)]
+impl Moment {
+    /// A moment in which nothing happened.
+    pub(crate) fn new(phase: Phase) -> Self {
+        Self {
+            at: Duration::ZERO,
+            length: Duration::ZERO,
+            phase,
+            open: 0,
+            sent: 0,
+            echoes: 0,
+            opened: 0,
+            failures: 0,
+            response: None,
+            service: None,
+            server_busy: None,
+            server_bytes: None,
+        }
+    }
+}
+
 impl Results {
     /// All groups as one.
     pub(crate) fn total(&self) -> Stats {
@@ -187,13 +229,24 @@ impl Results {
         self.groups.iter().map(|group| group.connections).sum()
     }
 
+    /// Whether the run itself has come to nothing.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.outcome.complaint.is_some() || !self.has_echoes()
+    }
+
+    /// Whether anybody was answered, or asked.
+    fn has_echoes(&self) -> bool {
+        let is_idle = self.groups.iter().all(|group| group.is_idle);
+        is_idle || self.tally.groups.iter().any(|stats| stats.echoes > 0)
+    }
+
     /// Whether all went well, thresholds and verdict aside.
     pub(crate) fn is_good(&self) -> bool {
         let total = self.total();
         total.failures.total() == 0
             && self.outcome.complaint.is_none()
             && self.outcome.failed_after_ns.is_none()
-            && total.echoes > 0
-            && total.opened >= self.connections() as u64
+            && self.has_echoes()
+            && total.opened >= self.groups.iter().map(|group| group.must_open as u64).sum()
     }
 }

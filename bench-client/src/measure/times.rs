@@ -119,6 +119,12 @@ impl Times {
         Bound { time, is_exact: self.unanswered.is_none() }
     }
 
+    /// The shortest time.
+    pub(crate) fn min(&self) -> Bound {
+        let time = Duration::from_nanos(self.times.min());
+        Bound { time, is_exact: self.unanswered.is_none_or(|ages| time < ages.least) }
+    }
+
     pub(crate) fn mean(&self) -> Bound {
         let time = Duration::from_nanos(self.times.mean() as u64);
         Bound { time, is_exact: self.unanswered.is_none() }

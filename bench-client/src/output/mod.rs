@@ -1,4 +1,134 @@
-//! How results are shown: the summary for people, and files for programs.
+//! How results are shown: the summary for people, and files for programs. All of them are views of
+//! the same results.
 
+pub(crate) mod arguments;
+mod files;
+mod hgrm;
+mod hlog;
 pub(crate) mod progress;
 pub(crate) mod text;
+mod trials;
+
+use std::io::{self, Write};
+
+use self::{
+    arguments::{Format, OutputArguments},
+    files::Target,
+    hlog::{Log, LogFile},
+    progress::Progress,
+    text::Summary,
+};
+use crate::{
+    cli::RunArguments,
+    decisions::Watch,
+    measure::{
+        results::{Moment, Results},
+        stats::Interval,
+    },
+    series::Sink,
+};
+
+/// Where results go. It is known to be possible before the run begins.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    format: Format,
+    json: Option<Target>,
+    hgrm: Option<Target>,
+    log: Option<LogFile>,
+}
+
+/// What is shown of a run while it goes on.
+#[derive(Debug)]
+pub(crate) struct Live<'o> {
+    progress: Progress,
+    watch: Watch,
+    log: Option<Log<'o>>,
+}
+
+impl Outputs {
+    /// Makes sure that all that is asked for can be written.
+    pub(crate) fn prepare(arguments: &OutputArguments) -> Result<Self, String> {
+        let OutputArguments { format, json_file, hgrm, hlog, .. } = arguments;
+        let target = |path: &Option<_>| path.as_deref().map(Target::prepare).transpose();
+        Ok(Self {
+            format: *format,
+            json: target(json_file)?,
+            hgrm: target(hgrm)?,
+            log: hlog.as_deref().map(LogFile::open).transpose()?,
+        })
+    }
+
+    /// Begins to show a run with groups of these names.
+    pub(crate) fn begin(
+        &mut self,
+        run: &RunArguments,
+        names: Vec<String>,
+    ) -> Result<Live<'_>, String> {
+        Ok(Live {
+            progress: Progress::new(run.quiet),
+            log: self.log.as_mut().map(|file| file.begin(&names)).transpose()?,
+            watch: Watch::new(&run.decisions, names),
+        })
+    }
+
+    /// Writes the results.
+    pub(crate) fn write(&self, results: &Results) -> Result<(), String> {
+        let json = match (self.format, &self.json) {
+            (Format::Text, None) => String::new(),
+            _ => serde_json::to_string_pretty(results).map_err(|error| error.to_string())? + "\n",
+        };
+        let text = match self.format {
+            Format::Text => format!("{}\n", Summary(results)),
+            Format::Json => json.clone(),
+        };
+        // What is shown comes first: a full disk is no reason to lose it.
+        let shown = io::stdout().write_all(text.as_bytes());
+        let shown = shown.map_err(|error| format!("cannot write the results: {error}"));
+        if let Some(target) = &self.json {
+            target.write(json.as_bytes())?;
+        }
+        if let Some(target) = &self.hgrm {
+            write_hgrm(target, results)?;
+        }
+        shown
+    }
+}
+
+/// Writes the response times of all; what else there is goes to files beside that.
+fn write_hgrm(target: &Target, results: &Results) -> Result<(), String> {
+    let total = results.total();
+    let is_partial = results.outcome.is_partial();
+    target.write(hgrm::write(&total.response, is_partial).as_bytes())?;
+    if results.groups.iter().any(|group| group.offered.is_some()) {
+        target.beside("service").write(hgrm::write(&total.service, is_partial).as_bytes())?;
+    }
+    if results.groups.len() > 1 {
+        for (group, stats) in results.groups.iter().zip(&results.tally.groups) {
+            let target = target.beside(&group.name);
+            target.write(hgrm::write(&stats.response, is_partial).as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+impl Live<'_> {
+    /// Ends what is shown while a run goes on.
+    pub(crate) fn finish(self, results: &Results) -> Result<(), String> {
+        self.progress.finish();
+        self.log.map_or(Ok(()), |log| log.finish(results.outcome.is_partial()))
+    }
+}
+
+impl Sink for Live<'_> {
+    fn moment(&mut self, moment: &Moment, groups: &[Interval]) {
+        self.progress.moment(moment, groups);
+        self.watch.add(moment, groups);
+        if let Some(log) = &mut self.log {
+            log.add(moment, groups);
+        }
+    }
+
+    fn has_seen_enough(&self) -> bool {
+        self.watch.is_broken()
+    }
+}

@@ -5,15 +5,19 @@ use std::{
     time::Duration,
 };
 
+use super::trials::{write_search, write_versus};
 use crate::{
     measure::{
         failure::Failure,
-        results::{Group, Results, ServerCost},
-        stats::Stats,
+        results::{Group, Judged, Results, ServerCost},
+        stats::{Phases, Stats},
         times::{Bound, Times},
     },
     units::{count, plural, time},
 };
+
+/// The code with which a connection ends that has nothing to complain of (RFC 6455 section 7.4.1).
+const NORMAL_CLOSE: u16 = 1000;
 
 /// Writes the summary.
 #[derive(Debug)]
@@ -28,7 +32,21 @@ impl Summary<'_> {
             writeln!(f, "wireloop-bench: {name}{separator}{url}")?;
             writeln!(f, "  {load}")?;
         }
-        writeln!(f, "  {}, {}", plural(self.0.threads, "thread"), environment.placement)
+        write!(f, "  {}", plural(self.0.threads, "thread"))?;
+        if self.0.processes > 1 {
+            write!(f, " in {}", plural(self.0.processes, "process"))?;
+        }
+        writeln!(f, ", {}", environment.placement)
+    }
+
+    /// What was to be kept, and whether it was.
+    fn write_thresholds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.thresholds.iter().map(|judged| judged.threshold.chars().count()).max();
+        for Judged { threshold, measured, is_held } in &self.0.thresholds {
+            let mark = if *is_held { '✓' } else { '✗' };
+            writeln!(f, "  {mark} {threshold:<0$}  {measured}", width.unwrap_or(0))?;
+        }
+        if self.0.thresholds.is_empty() { Ok(()) } else { writeln!(f) }
     }
 
     fn seconds(&self) -> f64 {
@@ -40,6 +58,14 @@ impl Summary<'_> {
         let rate = stats.echoes as f64 / seconds;
         let bytes = stats.echoed_bytes as f64 / seconds / f64::from(1 << 20);
         let echoes = count(stats.echoes as f64);
+        if let Some(fan_out) = &stats.fan_out {
+            let messages = plural(fan_out.messages as usize, "message");
+            let (complete, missing) = (count(fan_out.complete as f64), fan_out.missing as usize);
+            writeln!(f, "  {messages} published, {complete} received by all")?;
+            let deliveries = plural(fan_out.deliveries as usize, "delivery");
+            writeln!(f, "  {deliveries} in {seconds:.2} s, {} missing", count(missing as f64))?;
+            return writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s to the receivers", count(rate));
+        }
         writeln!(f, "  {echoes} echoes in {seconds:.2} s, every byte compared")?;
         writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s each way", count(rate))
     }
@@ -47,6 +73,15 @@ impl Summary<'_> {
     /// What was wrong with the echoes, and what was not.
     fn write_verification(f: &mut fmt::Formatter<'_>, group: &Group, stats: &Stats) -> fmt::Result {
         let of = |failure| count(stats.failures.of(failure) as f64);
+        if stats.fan_out.is_some() {
+            return writeln!(
+                f,
+                "  {} repeated, {} corrupt, {} with the wrong opcode\n",
+                of(Failure::Duplicate),
+                of(Failure::WrongContent),
+                of(Failure::WrongKind),
+            );
+        }
         if group.is_nameless {
             let corrupt = of(Failure::WrongContent);
             return writeln!(f, "  {corrupt} corrupt; too short to tell lost or reordered\n");
@@ -68,7 +103,13 @@ impl Summary<'_> {
             write!(f, "{name:>10}")?;
         }
         writeln!(f)?;
-        if group.offered.is_some() {
+        if let Some(fan_out) = &stats.fan_out {
+            write_times(f, "first", &fan_out.first)?;
+            write_times(f, "median", &fan_out.median)?;
+            write_times(f, "last", &fan_out.last)?;
+            write_times(f, "each", &stats.response)?;
+            write_times(f, "send lag", &stats.lag)?;
+        } else if group.offered.is_some() {
             write_times(f, "response", &stats.response)?;
             write_times(f, "service", &stats.service)?;
             write_times(f, "send lag", &stats.lag)?;
@@ -76,7 +117,12 @@ impl Summary<'_> {
             write_times(f, "echo", &stats.service)?;
         }
         write_times(f, "opening", &stats.phases.opening)?;
+        write_phases(f, &stats.phases)?;
         let definition = match group.offered {
+            Some(_) if stats.fan_out.is_some() => {
+                "from the intended send until the first, the middle, the last, and each \
+                 of those who await a message had it"
+            }
             Some(_) => "response: from the intended send; service: from the write",
             None => "echo: from the write, which in a closed loop is the intended send",
         };
@@ -132,6 +178,10 @@ impl Summary<'_> {
     }
 
     fn write_outcome(&self, f: &mut fmt::Formatter<'_>, total: &Stats) -> fmt::Result {
+        let unusual = total.closes.iter().filter(|(code, _)| **code != NORMAL_CLOSE);
+        for (code, times) in unusual {
+            writeln!(f, "  {:>10} x closed with {code}", count(*times as f64))?;
+        }
         for (failure, times) in total.failures.iter() {
             writeln!(f, "  {:>10} x {failure}", count(times as f64))?;
         }
@@ -142,6 +192,9 @@ impl Summary<'_> {
         if let Some(nanos) = outcome.failed_after_ns {
             let load = time(Duration::from_nanos(nanos));
             writeln!(f, "  all connections had failed after {load}: the run has ended early")?;
+        }
+        if outcome.was_aborted {
+            writeln!(f, "  a threshold was broken: the run has ended early")?;
         }
         if outcome.was_interrupted {
             writeln!(f, "  interrupted: these are the results until then")?;
@@ -157,8 +210,16 @@ impl Summary<'_> {
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.0.total();
+        self.write_thresholds(f)?;
         self.write_load(f)?;
         writeln!(f)?;
+        if let Some(search) = &self.0.search {
+            write_search(f, search)?;
+        }
+        if let Some(versus) = &self.0.versus {
+            write_versus(f, versus)?;
+            return self.write_outcome(f, &total);
+        }
         if total.opened > 0 {
             for (group, stats) in self.0.groups.iter().zip(&self.0.tally.groups) {
                 if !group.name.is_empty() {
@@ -173,6 +234,29 @@ impl Display for Summary<'_> {
             self.write_verdict(f)?;
         }
         self.write_outcome(f, &total)
+    }
+}
+
+/// The parts of the opening in one line, those that there are.
+fn write_phases(f: &mut fmt::Formatter<'_>, phases: &Phases) -> fmt::Result {
+    let all = [
+        ("name", &phases.dns),
+        ("TCP", &phases.connect),
+        ("TLS", &phases.tls),
+        ("upgrade", &phases.upgrade),
+        ("first message", &phases.first_message),
+    ];
+    let text = |times: Option<Bound>| times.map_or_else(|| "-".into(), bound);
+    let parts = all.iter().filter(|(_, times)| times.count() > 0).map(|(name, times)| match times
+        .quantile(0.99)
+    {
+        Some(p99) => format!("{name} {} / {}", text(times.median()), bound(p99)),
+        None => format!("{name} {}", text(times.median())),
+    });
+    let parts: Vec<_> = parts.collect();
+    match parts.as_slice() {
+        [] => Ok(()),
+        parts => writeln!(f, "    of which (p50 / p99): {}", parts.join(", ")),
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct PayloadArguments {
     pub(crate) text: bool,
 
     /// Send JSON-like text, which compresses as real messages do
-    #[arg(long, conflicts_with = "text")]
+    #[arg(long = "json-like", conflicts_with = "text")]
     pub(crate) json: bool,
 
     /// Send a file as each message

@@ -17,7 +17,11 @@ pub(crate) fn bench(arguments: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wireloop-bench"))
         .arg("--quiet")
         .args(if arguments.contains("--warm-up ") { &[][..] } else { &["--warm-up", "100ms"] })
-        .args(if arguments.contains("-d ") { &[][..] } else { &["-d", "500ms"] })
+        .args(if arguments.contains("-d ") || arguments.contains("--stage ") {
+            &[][..]
+        } else {
+            &["-d", "500ms"]
+        })
         .args(arguments.split_whitespace())
         .output()
         .unwrap()
