@@ -11,15 +11,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Faults, answer, bench, failure, serve, serve_all};
-
-#[track_caller]
-fn expect_good(arguments: &str) -> String {
-    let output = bench(arguments);
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(text.contains("no errors"), "{text}");
-    text
-}
+use support::{Faults, answer, failure, serve, serve_all, success};
 
 fn write(directory: &Path, name: &str, bytes: &[u8]) -> String {
     let path = directory.join(name);
@@ -35,11 +27,11 @@ fn sizes_that_vary_come_back_whole() {
         ("exp:1k", "exponential 1024 B binary"),
         ("64:80,16k:20", "64 B (80 %) or 16384 B (20 %) binary"),
     ] {
-        let text = expect_good(&format!("-c 5 --depth 4 -s {sizes}"));
+        let text = success(&format!("-c 5 --depth 4 -s {sizes}"));
         assert!(text.contains(words), "{text}");
-        expect_good(&format!("-c 5 -R 500 --text -s {sizes}"));
+        success(&format!("-c 5 -R 500 --text -s {sizes}"));
     }
-    expect_good("-c 5 --compression kept --json-like -s 16-4k");
+    success("-c 5 --compression kept --json-like -s 16-4k");
 }
 
 #[test]
@@ -47,11 +39,11 @@ fn files_and_texts_come_back_whole() {
     let directory = tempfile::tempdir().unwrap();
     let file = write(directory.path(), "file", &[0xff; 300]);
     let lines = write(directory.path(), "lines", "one\nzwö\r\nthree".as_bytes());
-    let text = expect_good(&format!("-c 3 --payload-file {file}"));
+    let text = success(&format!("-c 3 --payload-file {file}"));
     assert!(text.contains("300 B binary of a file"), "{text}");
-    let text = expect_good(&format!("-c 3 --payload-lines {lines} --text"));
+    let text = success(&format!("-c 3 --payload-lines {lines} --text"));
     assert!(text.contains("3 lines of a file as text"), "{text}");
-    let text = expect_good("-c 3 --depth 4 --payload-text {connection}:{sequence}");
+    let text = success("-c 3 --depth 4 --payload-text {connection}:{sequence}");
     assert!(text.contains("text of a template"), "{text}");
 }
 
@@ -70,7 +62,7 @@ fn a_server_sees_the_lines_in_turn_and_the_numbers_of_a_text() {
                 answers.push(frame);
             });
         });
-        expect_good(&format!("-c 1 -R 100 {arguments} {url}"));
+        success(&format!("-c 1 -R 100 {arguments} {url}"));
         assert_eq!(told.iter().take(3).collect::<Vec<_>>(), expected);
     }
 }
@@ -138,7 +130,7 @@ fn a_seed_gives_the_same_payloads_on_the_same_connections() {
                 answers.push(frame);
             });
         });
-        expect_good(&format!("-c 2 -R 100 -s 16-100 --seed {seed} {url}"));
+        success(&format!("-c 2 -R 100 -s 16-100 --seed {seed} {url}"));
         let seen = seen.lock().unwrap();
         assert_eq!(seen.len(), 10);
         seen.clone()

@@ -9,17 +9,9 @@ use std::{
     time::Duration,
 };
 
-use support::{Row, accept, answer_frames, bench, failure, serve, serve_all};
+use support::{Row, accept, answer_frames, bench, failure, serve, serve_all, success};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-#[track_caller]
-fn expect_good(arguments: &str) -> String {
-    let output = bench(arguments);
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(text.contains("no errors"), "{text}");
-    text
-}
 
 #[test]
 fn the_handshake_has_what_was_asked_for() {
@@ -29,7 +21,7 @@ fn the_handshake_has_what_was_asked_for() {
         let _ = tell.send(String::from_utf8(head).unwrap());
         answer_frames(stream, |_, frame, answers| answers.push(frame));
     });
-    expect_good(&format!(
+    success(&format!(
         "-c 1 -H X-One:1 -H X-Two:2 --cookie a=b --user me:secret --origin http://there \
          --host here:9 --subprotocol a --subprotocol b {url}"
     ));
@@ -96,8 +88,8 @@ fn messages_are_cut_into_fragments_with_keys_of_their_own() {
 
 #[test]
 fn fragments_come_back_as_whole_messages() {
-    expect_good("-c 4 --depth 4 -s 1000 --fragment 7");
-    expect_good("-c 4 -s 3 --fragment 1 --text");
+    success("-c 4 --depth 4 -s 1000 --fragment 7");
+    success("-c 4 -s 3 --fragment 1 --text");
 }
 
 #[test]
@@ -118,7 +110,7 @@ fn pings_are_spread_and_answered() {
         let _ = tell.send(pings);
     });
     // 600 ms with the warm-up.
-    expect_good(&format!("-c 4 -R 100 --ping-every 100ms {url}"));
+    success(&format!("-c 4 -R 100 --ping-every 100ms {url}"));
     for _ in 0..4 {
         let pings = told.recv_timeout(TIMEOUT).unwrap();
         assert!((5..=7).contains(&pings), "{pings} pings");
@@ -140,7 +132,7 @@ fn connections_are_closed_with_the_code_that_is_given() {
             }
         }
     });
-    expect_good(&format!("-c 1 --close-code 3210 {url}"));
+    success(&format!("-c 1 --close-code 3210 {url}"));
     assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), 3210u16.to_be_bytes());
 }
 
@@ -157,7 +149,7 @@ fn an_answer_that_is_slow_to_come_shows_in_its_phase() {
         accept(&mut stream, "");
         answer_frames(stream, |_, frame, answers| answers.push(frame));
     });
-    let text = expect_good(&format!("-c 1 -R 10 {url}"));
+    let text = success(&format!("-c 1 -R 10 {url}"));
     let row = Row::of(&text, "opening");
     assert!(row.max.time >= Duration::from_millis(100), "{text}");
 }

@@ -11,15 +11,7 @@ use std::{
     time::Duration,
 };
 
-use support::{bench, echo, failure};
-
-#[track_caller]
-fn expect_good(arguments: &str) -> String {
-    let output = bench(arguments);
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(text.contains("no errors"), "{text}");
-    text
-}
+use support::{bench, echo, failure, success};
 
 #[test]
 fn a_unix_socket_with_a_short_queue_is_asked_again() {
@@ -37,7 +29,7 @@ fn a_unix_socket_with_a_short_queue_is_asked_again() {
             thread::sleep(Duration::from_millis(5));
         }
     });
-    let text = expect_good(&format!("-c 30 ws+unix:{}:/echo?x=1", path.display()));
+    let text = success(&format!("-c 30 ws+unix:{}:/echo?x=1", path.display()));
     assert!(text.contains("ok: 30 of 30 connections"), "{text}");
 }
 
@@ -78,7 +70,7 @@ fn echo_at(address: &str) -> (String, Arc<Mutex<BTreeMap<String, usize>>>) {
 #[test]
 fn connections_come_from_each_source_in_turn() {
     let (url, seen) = echo_at("127.0.0.1:0");
-    expect_good(&format!("-c 9 --source 127.0.0.5,127.0.0.2-127.0.0.3 {url}"));
+    success(&format!("-c 9 --source 127.0.0.5,127.0.0.2-127.0.0.3 {url}"));
     let seen: Vec<_> = seen.lock().unwrap().clone().into_iter().collect();
     assert_eq!(seen, ["127.0.0.2", "127.0.0.3", "127.0.0.5"].map(|name| (name.into(), 3)));
 }
@@ -86,7 +78,7 @@ fn connections_come_from_each_source_in_turn() {
 #[test]
 fn ipv6_is_reached_and_has_sources() {
     let (url, seen) = echo_at("[::1]:0");
-    expect_good(&format!("-c 2 -6 --source ::1 {url}"));
+    success(&format!("-c 2 -6 --source ::1 {url}"));
     assert_eq!(seen.lock().unwrap()["::1"], 2);
 }
 
@@ -94,7 +86,7 @@ fn ipv6_is_reached_and_has_sources() {
 fn a_name_leads_to_the_family_that_is_asked_for() {
     let (url, seen) = echo_at("127.0.0.1:0");
     let url = url.replace("127.0.0.1", "localhost");
-    expect_good(&format!("-c 2 --ipv4 {url}"));
+    success(&format!("-c 2 --ipv4 {url}"));
     assert_eq!(seen.lock().unwrap()["127.0.0.1"], 2);
 }
 

@@ -20,7 +20,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer},
     server::WebPkiClientVerifier,
 };
-use support::{accept, bench, echo, failure, serve, serve_all};
+use support::{accept, echo, failure, serve, serve_all, success};
 
 /// An authority that nobody but the tests trusts.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -115,14 +115,6 @@ fn echo_tls(config: Arc<ServerConfig>) -> String {
 }
 
 #[track_caller]
-fn expect_good(arguments: &str) -> String {
-    let output = bench(arguments);
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(text.contains("no errors"), "{text}");
-    text
-}
-
-#[track_caller]
 fn expect_failure(arguments: &str, name: &str) {
     let text = failure(arguments);
     assert!(text.contains(&format!("x TLS failed: {name}")), "{text}");
@@ -134,9 +126,9 @@ fn a_server_with_a_trusted_certificate_echoes() {
     let authority = Authority::new();
     let ca = authority.write(directory.path());
     let url = echo_tls(authority.sign("127.0.0.1", |_| {}).config(None));
-    expect_good(&format!("-c 20 --ca {ca} {url}"));
-    expect_good(&format!("-c 4 --depth 8 -s 120 -t 2 --ca {ca} {url}"));
-    expect_good(&format!("-c 4 -R 500 --ca {ca} {url}"));
+    success(&format!("-c 20 --ca {ca} {url}"));
+    success(&format!("-c 4 --depth 8 -s 120 -t 2 --ca {ca} {url}"));
+    success(&format!("-c 4 -R 500 --ca {ca} {url}"));
 }
 
 #[test]
@@ -146,7 +138,7 @@ fn the_name_that_is_asked_for_is_the_one_that_is_checked() {
     let ca = authority.write(directory.path());
     let url = echo_tls(authority.sign("echo.example", |_| {}).config(None));
     expect_failure(&format!("-c 2 --ca {ca} {url}"), "the certificate is for another name");
-    expect_good(&format!("-c 2 --ca {ca} --sni echo.example {url}"));
+    success(&format!("-c 2 --ca {ca} --sni echo.example {url}"));
 }
 
 #[test]
@@ -157,7 +149,7 @@ fn certificates_that_cannot_be_trusted_are_refused_by_their_fault() {
     let other = Authority::named("others");
     let url = echo_tls(other.sign("127.0.0.1", |_| {}).config(None));
     expect_failure(&format!("-c 2 --ca {ca} {url}"), "the certificate has an unknown issuer");
-    let text = expect_good(&format!("-c 2 --insecure {url}"));
+    let text = success(&format!("-c 2 --insecure {url}"));
     assert!(text.contains("any certificate accepted"), "{text}");
     let expired = authority.sign("127.0.0.1", |params| {
         params.not_before = date_time_ymd(2000, 1, 1);
@@ -179,7 +171,7 @@ fn a_client_certificate_is_shown_if_there_is_one() {
     let client = authority.sign("client.example", |_| {});
     let cert = write(directory.path(), "cert.pem", &client.certificate.pem());
     let key = write(directory.path(), "key.pem", &client.key.serialize_pem());
-    expect_good(&format!("-c 2 --ca {ca} --cert {cert} --key {key} {url}"));
+    success(&format!("-c 2 --ca {ca} --cert {cert} --key {key} {url}"));
     let alert = "alert from the server: certificate required (116)";
     expect_failure(&format!("-c 2 --ca {ca} {url}"), alert);
 }

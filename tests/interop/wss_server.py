@@ -18,7 +18,7 @@ CASES = [
     # Options, the exit codes that are right, and what the report says.
     ("--ca {ca} --sni localhost", (0, 3), "ok: 20 of 20 connections, no errors"),
     ("--ca {ca} --sni localhost -s 16-4k --depth 4 --text", (0, 3), "no errors"),
-    ("--ca {ca} --sni localhost --compression kept --json -s 1k", (0, 3), "no errors"),
+    ("--ca {ca} --sni localhost --compression kept --json-like -s 1k", (0, 3), "no errors"),
     ("--ca {ca} --sni localhost -R 500 --ping-every 100ms", (0, 3), "no errors"),
     ("--insecure", (0, 3), "any certificate accepted"),
     ("--ca {ca}", (1,), "the certificate is for another name"),

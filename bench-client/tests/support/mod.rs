@@ -27,6 +27,16 @@ pub(crate) fn bench(arguments: &str) -> Output {
         .unwrap()
 }
 
+/// Runs, expects that nothing went wrong with connections and echoes, and returns the report and
+/// what is on stderr.
+#[track_caller]
+pub(crate) fn success(arguments: &str) -> String {
+    let output = bench(arguments);
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(text.contains("no errors"), "{text}");
+    text
+}
+
 /// Runs, expects failure, and returns the report and what is on stderr.
 pub(crate) fn failure(arguments: &str) -> String {
     let output = bench(arguments);
