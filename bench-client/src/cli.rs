@@ -1,14 +1,15 @@
 //! The command line: what is measured, by which groups of connections, for how long, and what is
 //! told about it. Each area has its own options; `scenario.rs` reads the same from a file.
 
-use std::{net::Ipv4Addr, num::NonZeroUsize, time::Duration};
+use std::{net::Ipv4Addr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser};
 use wireloop::DriverKind;
 
 use crate::{
-    compression::Compression, decisions::DecisionArguments, output::arguments::OutputArguments,
-    payload::Content, units,
+    child::Share, compression::Compression, decisions::DecisionArguments,
+    load_arguments::LoadArguments, measure::threshold::Threshold,
+    output::arguments::OutputArguments, payload::Content, units,
 };
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
@@ -38,17 +39,26 @@ pub(crate) struct Arguments {
 /// What concerns the run as a whole.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArguments {
+    /// File with several groups of connections that run at once
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
+
     /// Threads, among which the connections are divided
     #[arg(short, long, value_name = "N", default_value = "1")]
     pub(crate) threads: NonZeroUsize,
 
-    /// Length of the measurement
-    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = units::read_time)]
-    pub(crate) duration: Duration,
+    /// Processes, among which the connections are divided [default: as many as the limit on open
+    /// files asks for]
+    #[arg(long, value_name = "N")]
+    pub(crate) processes: Option<NonZeroUsize>,
 
-    /// Load before the measurement, not counted
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::read_time)]
-    pub(crate) warm_up: Duration,
+    /// Length of the measurement [default: that of all stages, or 10s]
+    #[arg(short, long, value_name = "TIME", value_parser = units::length)]
+    pub(crate) duration: Option<Duration>,
+
+    /// Load before the measurement, not counted [default: 1s, or 0 with stages]
+    #[arg(long, value_name = "TIME", value_parser = units::read_time)]
+    pub(crate) warm_up: Option<Duration>,
 
     /// Time for late answers after the measurement
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = units::read_time)]
@@ -74,6 +84,58 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "PID", requires = "url")]
     pub(crate) server_pid: Option<u32>,
 
+    /// Search the highest rate at which EXPR holds, as in p99<5ms, and measure there; repeatable. -R
+    /// is the rate to begin with
+    #[arg(
+        long,
+        value_name = "EXPR",
+        value_parser = Threshold::parse,
+        help_heading = "Decisions",
+        conflicts_with_all = ["stages", "sessions", "depth", "think", "idle"]
+    )]
+    pub(crate) find_max: Vec<Threshold>,
+
+    /// Length of a trial of that search
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "2s",
+        value_parser = units::length,
+        help_heading = "Decisions"
+    )]
+    pub(crate) probe: Duration,
+
+    /// Trials of full length (-d) that confirm what the search has found
+    #[arg(long, value_name = "N", default_value = "3", help_heading = "Decisions")]
+    pub(crate) repeats: NonZeroUsize,
+
+    /// Drive another server in turn with the first, and say whether they differ
+    #[arg(
+        long,
+        value_name = "URL",
+        help_heading = "Decisions",
+        conflicts_with_all = ["stages", "sessions", "idle", "publishers", "scenario", "find_max"]
+    )]
+    pub(crate) versus: Option<String>,
+
+    /// How long each of both is driven at a time
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "100ms",
+        value_parser = units::length,
+        help_heading = "Decisions"
+    )]
+    pub(crate) slice: Duration,
+
+    /// Time for which the server that is started without a URL is busy with each message
+    #[arg(long, hide = true, value_name = "TIME", value_parser = units::read_time)]
+    pub(crate) server_spin: Option<Duration>,
+
+    /// Number from which payloads follow: the same ones for the same number [default: random]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
     /// No progress lines
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -90,9 +152,21 @@ pub(crate) struct RunArguments {
     #[arg(long, hide = true, value_name = "ADDR", requires = "hold")]
     pub(crate) hold_source: Option<Ipv4Addr>,
 
-    /// Be the server: what the process without a URL starts
-    #[arg(long, hide = true, conflicts_with = "url")]
-    pub(crate) serve: bool,
+    /// Be the server on this port, or a free one: what the process without a URL starts
+    #[arg(long, hide = true, value_name = "PORT", conflicts_with = "url")]
+    pub(crate) serve: Option<u16>,
+
+    /// Be one of several processes: those workers of all
+    #[arg(long, hide = true, value_name = "FROM-UNTIL/ALL", requires = "epoch")]
+    pub(crate) child: Option<Share>,
+
+    /// When the times of the run begin, in nanoseconds since the machine did
+    #[arg(long, hide = true, value_name = "NS")]
+    pub(crate) epoch: Option<u64>,
+
+    /// The server of groups that name none
+    #[arg(long, hide = true, value_name = "URL")]
+    pub(crate) default_url: Option<String>,
 
     #[command(flatten)]
     pub(crate) output: OutputArguments,
@@ -116,31 +190,6 @@ pub(crate) struct GroupArguments {
 
     #[command(flatten)]
     pub(crate) protocol: ProtocolArguments,
-}
-
-/// When messages are sent.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct LoadArguments {
-    /// Connections
-    #[arg(short, long, value_name = "N", default_value = "100")]
-    pub(crate) connections: NonZeroUsize,
-
-    /// Open loop: messages per second over all connections, sent on schedule whether or not the
-    /// server answers. Without it, closed loop: an answer releases the next message
-    #[arg(short = 'R', long, value_name = "RATE", value_parser = units::rate)]
-    pub(crate) rate: Option<f64>,
-
-    /// Closed loop: messages in flight on each connection
-    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "rate")]
-    pub(crate) depth: NonZeroUsize,
-
-    /// Closed loop: time after which another message is sent in the place of one without answer
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::read_time)]
-    pub(crate) answer_timeout: Duration,
-
-    /// Open loop: messages in flight on a connection beyond which a message is counted as missed
-    #[arg(long, value_name = "N", default_value = "1024")]
-    pub(crate) max_in_flight: NonZeroUsize,
 }
 
 /// What messages hold.

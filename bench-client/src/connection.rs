@@ -15,6 +15,7 @@ use crate::{
     compression,
     measure::failure::Failure,
     run::Run,
+    timers::Timer,
     window::{Echo, Message, OVERTAKEN_MAX, Settled, Window},
 };
 
@@ -41,6 +42,13 @@ pub(crate) struct Connection {
     deflation: Option<Box<Deflation>>,
     /// The messages that are on their way.
     window: Window,
+    /// When it was to begin.
+    pub(crate) begun: Duration,
+    /// How many messages it has yet to send. It leaves when the last one is answered.
+    pub(crate) left: u32,
+    pub(crate) was_open: bool,
+    /// It is closing because it has done what it had to.
+    pub(crate) has_left: bool,
 }
 
 /// The life of a connection. The times are when connecting began.
@@ -74,7 +82,18 @@ impl Connection {
             sender: Sender::default(),
             deflation: None,
             window: Window::default(),
+            begun: now,
+            left: u32::MAX,
+            was_open: false,
+            has_left: false,
         }
+    }
+
+    /// The place of a connection that has not begun.
+    pub(crate) fn vacant(index: u32, group: usize, number: u32) -> Self {
+        let token = Token { index, generation: 0 };
+        let state = State::Closed;
+        Self { state, ..Self::new(token, group, number, Duration::ZERO) }
     }
 
     pub(crate) fn group(&self) -> usize {
@@ -153,7 +172,28 @@ impl Connection {
             self.deflation = Some(Box::new(compression::client_side(agreed)));
         }
         self.state = State::Open;
+        self.was_open = true;
+        self.begin(now, run);
         self.take_frames(&mut rest, now, run)
+    }
+
+    /// The connection is open. One that comes in the place of another begins to send.
+    fn begin(&mut self, now: Duration, run: &mut Run<'_>) {
+        if let Some(lifetime) = run.group(self.group()).arguments.load.lifetime {
+            // The first ones end one after the other, as if they had begun so.
+            let share = if self.token.generation == 1 { run.keys.share() } else { 1.0 };
+            run.timers.push(now + lifetime.mul_f64(share), self.token, Timer::Leave);
+        }
+        if run.releases(self.group()) {
+            self.send_first(now, run);
+        }
+    }
+
+    /// Sends the next message of a closed loop, if there is one.
+    pub(crate) fn go_on(&mut self, now: Duration, run: &mut Run<'_>) {
+        if run.releases(self.group()) && self.left > 0 {
+            self.send(now, now, run);
+        }
     }
 
     fn take_frames(
@@ -205,6 +245,9 @@ impl Connection {
             return;
         }
         let (group, plan) = (self.group(), run.group(self.group()));
+        if plan.arguments.load.publishers.is_some() {
+            return self.take_delivery(kind, payload, now, run);
+        }
         let echo = self.window.identify(payload, &plan.payloads, self.number);
         let sequence = match echo {
             Echo::Whole(sequence) | Echo::Corrupt(sequence) => sequence,
@@ -232,11 +275,38 @@ impl Connection {
         }
     }
 
+    /// Compares a message of a publisher with what that has sent, to the byte.
+    fn take_delivery(&self, kind: Kind, payload: &[u8], now: Duration, run: &mut Run<'_>) {
+        let (group, plan) = (self.group(), run.group(self.group()));
+        let Some((owner, sequence)) = plan.payloads.named(payload) else {
+            return run.fails(group, Failure::Unexpected);
+        };
+        if owner == self.number {
+            // Some servers pass a message on to its sender too.
+            return;
+        }
+        if !plan.is_publisher(owner) {
+            run.fails(group, Failure::Foreign);
+        } else if !plan.payloads.is(payload, owner, sequence) {
+            run.fails(group, Failure::WrongContent);
+        } else {
+            run.fan_out.receive(owner, sequence, now);
+            if kind != plan.kind {
+                run.fails(group, Failure::WrongKind);
+            }
+        }
+    }
+
     /// In a closed loop, sends another message in the place of one that is settled.
     fn release(&mut self, settled: &Settled, now: Duration, run: &mut Run<'_>) {
-        if settled.frees && run.releases(self.group()) && self.is_open() {
-            self.send(now, now, run);
+        if settled.frees && run.releases(self.group()) && self.is_open() && self.left > 0 {
+            let think = run.group(self.group()).arguments.load.think;
+            match think.is_zero() {
+                true => self.send(now, now, run),
+                false => run.timers.push(now + think, self.token, Timer::Send),
+            }
         }
+        self.leave_if_done(now, run);
     }
 
     /// In a closed loop, sends others in the place of messages that have been on their way for
@@ -255,7 +325,7 @@ impl Connection {
 
     /// In a closed loop, sends the first messages.
     pub(crate) fn send_first(&mut self, now: Duration, run: &mut Run<'_>) {
-        let depth = run.group(self.group()).arguments.load.depth.get();
+        let depth = run.group(self.group()).arguments.load.depth.get().min(self.left as usize);
         self.window.reserve(depth);
         for _ in 0..depth {
             self.send(now, now, run);
@@ -295,6 +365,7 @@ impl Connection {
         };
         // Refused only after a Close, and then the connection is not open.
         if sent.is_ok() {
+            self.left = self.left.saturating_sub(u32::from(self.left != u32::MAX));
             self.window.push(Message { intended, sent: now });
         }
     }
@@ -320,6 +391,12 @@ impl Connection {
                 message.intended = time;
             }
             run.record_sent(group, bytes, message.intended, time);
+        }
+        if run.group(group).arguments.load.publishers.is_some() {
+            for (sequence, message) in self.window.drain() {
+                let counts = run.measures(message.intended);
+                run.fan_out.publish(self.number, sequence, message.intended, counts);
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Those who do the work of a run, seen from the one who leads it: threads that are told when to
-//! load the server, and tell what they have found.
+//! Those who do the work of a run, seen from the one who leads it: threads, of this process or of
+//! others, that are told when to load the server, and tell what they have found.
 
 use std::{
     io,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, mpsc},
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use wireloop::io::{Driver, Epoll, Waker, sys};
 
 use crate::{
+    child::{Process, Share},
+    fan_out::{Collector, Seen},
     load::Loader,
     measure::stats::{Interval, Tally},
     plan::{End, Plan, Trial},
@@ -25,16 +28,20 @@ pub(crate) enum Command {
     Trial(Trial),
     /// To close its connections and end.
     Finish,
+    /// That the run ends before it was due.
+    End(End),
 }
 
 /// What a worker tells.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Event {
-    /// It has tried to open its connections: so many are open.
-    Ready { open: usize },
+    /// It has tried to open its connections: so many are open, and this is what happened.
+    Ready { open: usize, tally: Tally },
     /// What its groups have done since the second `second` of the run began.
     Interval { second: u64, groups: Vec<Interval> },
+    /// What it has seen of messages that many await.
+    FanOut(Seen),
     /// All its connections have failed.
     Failed,
     /// A trial is over, and all that was awaited after it has come or not.
@@ -60,24 +67,78 @@ impl Link {
     }
 }
 
-/// The leader's end.
+/// The threads of this process.
 #[derive(Debug)]
-struct Worker {
+pub(crate) struct Team(Vec<Thread>);
+
+/// The leader's end of what connects it with a thread.
+#[derive(Debug)]
+struct Thread {
     commands: mpsc::Sender<Command>,
     waker: Waker,
-    thread: Option<JoinHandle<()>>,
+}
+
+impl Team {
+    /// Starts the threads, each of which begins to open its share of the connections. Those for
+    /// which there is a processor are pinned to it.
+    pub(crate) fn start(
+        plan: &Arc<Plan>,
+        share: &Share,
+        processors: &[usize],
+        events: &mpsc::Sender<(usize, Event)>,
+    ) -> io::Result<Self> {
+        let Share { workers, all } = share.clone();
+        let threads = workers.enumerate().map(|(place, worker)| {
+            let driver = Epoll::new()?;
+            let waker = driver.waker();
+            let (commands, receiver) = mpsc::channel();
+            let link = Link { commands: receiver, events: events.clone(), worker };
+            let (plan, processor) = (Arc::clone(plan), processors.get(place).copied());
+            let thread = thread::Builder::new().name(format!("load {worker}"));
+            thread.spawn(move || {
+                if let Some(processor) = processor {
+                    // Not vital: the report says what was intended.
+                    let _ = sys::pin_thread(processor);
+                }
+                let work = || Loader::new(driver, &plan, worker..worker + 1, all).work(&link);
+                if panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    link.tell(Event::Broken("a thread panicked".into()));
+                }
+            })?;
+            Ok(Thread { commands, waker })
+        });
+        threads.collect::<io::Result<_>>().map(Self)
+    }
+
+    pub(crate) fn tell(&self, command: Command) {
+        for thread in &self.0 {
+            // Who is gone has said so or will be missed.
+            let _ = thread.commands.send(command);
+        }
+        self.wake();
+    }
+
+    pub(crate) fn wake(&self) {
+        self.0.iter().for_each(|thread| thread.waker.wake());
+    }
 }
 
 /// All workers of a run.
 #[derive(Debug)]
 pub(crate) struct Crew {
     plan: Arc<Plan>,
-    workers: Vec<Worker>,
+    team: Team,
+    processes: Vec<Process>,
+    /// How many threads there are in all processes.
+    workers: usize,
+    /// Whether other processes know that the run is over.
+    has_told_end: bool,
     events: mpsc::Receiver<(usize, Event)>,
     /// How many have no connection left.
     failed: usize,
     open: usize,
     tally: Tally,
+    collector: Collector,
 }
 
 /// Who is told what happens meanwhile.
@@ -93,32 +154,25 @@ pub(crate) trait Observer {
 const LOOK_AROUND: Duration = Duration::from_millis(20);
 
 impl Crew {
-    /// Starts the threads, each of which begins to open its share of the connections. Those for
-    /// which there is a processor are pinned to it.
+    /// Starts all workers: in this process, or in others if there are to be several.
     pub(crate) fn start(plan: &Arc<Plan>, processors: &[usize]) -> io::Result<Self> {
-        let threads = plan.threads();
+        let (all, count) = (plan.workers(), plan.processes);
         let (sender, events) = mpsc::channel();
-        let mut workers = Vec::new();
-        for number in 0..threads {
-            let driver = Epoll::new()?;
-            let waker = driver.waker();
-            let (commands, receiver) = mpsc::channel();
-            let link = Link { commands: receiver, events: sender.clone(), worker: number };
-            let (plan, processor) = (Arc::clone(plan), processors.get(number).copied());
-            let thread =
-                thread::Builder::new().name(format!("load {number}")).spawn(move || {
-                    if let Some(processor) = processor {
-                        // Not vital: the report says what was intended.
-                        let _ = sys::pin_thread(processor);
-                    }
-                    let loader = Loader::new(driver, &plan, number..number + 1, threads);
-                    loader.work(&link);
-                })?;
-            workers.push(Worker { commands, waker, thread: Some(thread) });
-        }
+        let own = if count == 1 { 0..all } else { 0..0 };
+        let team = Team::start(plan, &Share { workers: own, all }, processors, &sender)?;
+        let bound = |process| all * process / count;
+        let others = if count == 1 { 0..0 } else { 0..count };
+        let processes = others.map(|process| {
+            let share = Share { workers: bound(process)..bound(process + 1), all };
+            Process::start(plan, &share, sender.clone())
+        });
         Ok(Self {
+            processes: processes.collect::<io::Result<_>>()?,
+            collector: Collector::new(plan),
             plan: Arc::clone(plan),
-            workers,
+            team,
+            workers: all,
+            has_told_end: false,
             events,
             failed: 0,
             open: 0,
@@ -126,16 +180,11 @@ impl Crew {
         })
     }
 
-    /// The wakers of all threads, for who ends the run.
-    pub(crate) fn wakers(&self) -> Vec<Waker> {
-        self.workers.iter().map(|worker| worker.waker.clone()).collect()
-    }
-
     /// Waits until all workers have opened their connections, or have failed to.
-    /// How many are open.
-    pub(crate) fn open(&mut self, observer: &mut impl Observer) -> Result<usize, String> {
+    /// How many are open, and what happened.
+    pub(crate) fn open(&mut self, observer: &mut impl Observer) -> Result<(usize, Tally), String> {
         self.await_all(observer, |event| matches!(event, Event::Ready { .. }))?;
-        Ok(self.open)
+        Ok((self.open, std::mem::take(&mut self.tally)))
     }
 
     /// Has all workers do a trial, and calls `until` with each look around. What they have found is
@@ -147,6 +196,8 @@ impl Crew {
     ) -> Result<Tally, String> {
         self.tell(Command::Trial(trial));
         self.await_all(observer, |event| matches!(event, Event::Tried(_)))?;
+        let groups = self.collector.finish(&self.plan);
+        self.tally.merge(&Tally { groups, ..Tally::default() });
         Ok(std::mem::take(&mut self.tally))
     }
 
@@ -154,19 +205,21 @@ impl Crew {
     pub(crate) fn finish(mut self, observer: &mut impl Observer) -> Result<Tally, String> {
         self.tell(Command::Finish);
         self.await_all(observer, |event| matches!(event, Event::Finished(_)))?;
-        for worker in &mut self.workers {
-            if let Some(thread) = worker.thread.take() {
-                thread.join().map_err(|_| "a thread panicked")?;
-            }
-        }
         Ok(std::mem::take(&mut self.tally))
     }
 
-    fn tell(&self, command: Command) {
-        for worker in &self.workers {
-            // Who is gone has said so or will be missed.
-            let _ = worker.commands.send(command);
-            worker.waker.wake();
+    fn tell(&mut self, command: Command) {
+        self.team.tell(command);
+        self.processes.iter_mut().for_each(|process| process.tell(command));
+    }
+
+    /// Tells everybody that the run is over, if it is.
+    fn tell_end(&mut self) {
+        if let Some((_, why)) = self.plan.end.get()
+            && !self.has_told_end
+        {
+            self.has_told_end = true;
+            self.tell(Command::End(*why));
         }
     }
 
@@ -176,7 +229,7 @@ impl Crew {
         observer: &mut impl Observer,
         is_awaited: impl Fn(&Event) -> bool,
     ) -> Result<(), String> {
-        let mut awaited = self.workers.len();
+        let mut awaited = self.workers;
         while awaited > 0 {
             match self.events.recv_timeout(LOOK_AROUND) {
                 Ok((_, event)) => {
@@ -187,19 +240,28 @@ impl Crew {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Err("a thread is lost".into()),
             }
             observer.tick();
+            self.tell_end();
         }
         Ok(())
     }
 
     fn take(&mut self, event: Event, observer: &mut impl Observer) -> Result<(), String> {
         match event {
-            Event::Ready { open } => self.open += open,
+            Event::Ready { open, tally } => {
+                self.open += open;
+                self.tally.merge(&tally);
+            }
             Event::Interval { second, groups } => observer.interval(second, &groups),
+            Event::FanOut(seen) => {
+                self.collector.add(seen, &self.plan);
+                if let Some(groups) = self.collector.take_intervals() {
+                    observer.interval(self.plan.now().as_secs(), &groups);
+                }
+            }
             Event::Failed => {
                 self.failed += 1;
-                if self.failed == self.workers.len() {
+                if self.failed == self.workers {
                     self.plan.end(End::Failed);
-                    self.workers.iter().for_each(|worker| worker.waker.wake());
                 }
             }
             Event::Tried(tally) | Event::Finished(tally) => self.tally.merge(&tally),

@@ -1,11 +1,14 @@
 //! The loop of a thread: it opens its connections, loads them, waits for what is late, and closes.
 
-use std::{io, mem, ops::Range, sync::mpsc, time::Duration};
+mod life;
+mod pass;
 
-use wireloop::io::{Completion, Driver, SendBatch, Token};
+use std::{collections::HashMap, io, mem, ops::Range, sync::mpsc, time::Duration};
+
+use wireloop::io::{Driver, Token};
 
 use crate::{
-    connection::{Connection, State, ended, not_connected},
+    connection::Connection,
     crew::{Command, Event, Link},
     measure::{failure::Failure, health::Watch, stats::Interval},
     plan::{Plan, Trial},
@@ -19,6 +22,12 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// How long the closing handshakes may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// When nobody has received anything for so long, nothing more is on its way from publishers.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// How often is told what was seen of messages that many await.
+const TELL_TIME: Duration = Duration::from_millis(50);
+
 /// How many messages that are due are sent before the answers to earlier ones are received.
 const SENDS_PER_PASS: usize = 256;
 
@@ -29,13 +38,21 @@ pub(crate) struct Loader<'p, D> {
     run: Run<'p>,
     squads: Vec<Squad>,
     connections: Vec<Connection>,
-    /// How many are neither open nor closed.
+    /// How many are neither open nor closed, and how many have a socket.
     opening: usize,
-    closed: usize,
+    live: usize,
+    /// No connection comes in the place of another one any more.
+    is_finishing: bool,
+    /// When those that read slowly may read again, by their places.
+    resting: HashMap<u32, Duration>,
     /// When the next second of the run begins.
     next_second: Duration,
     /// When late messages are looked for.
     next_check: Duration,
+    /// When connections that take too long to open are looked for.
+    next_late: Duration,
+    /// When it is told what was seen of messages that many await.
+    next_tell: Duration,
     /// Within the measurement.
     watch: Option<Watch>,
     failed: Vec<(Token, Failure)>,
@@ -47,19 +64,28 @@ impl<'p, D: Driver> Loader<'p, D> {
     /// The share of the `workers`, of `all`.
     pub(crate) fn new(driver: D, plan: &'p Plan, workers: Range<usize>, all: usize) -> Self {
         let mut squads: Vec<Squad> = Vec::new();
+        let mut connections = Vec::new();
         for (group, plan) in plan.groups.iter().enumerate() {
-            let start = squads.last().map_or(0, |squad| squad.slots.end);
-            squads.push(Squad::new(group, plan, &workers, all, start));
+            let squad = Squad::new(group, plan, &workers, all, connections.len());
+            connections.extend(squad.slots.clone().map(|slot| {
+                let number = squad.first + slot - squad.slots.start;
+                Connection::vacant(slot as u32, group, number as u32)
+            }));
+            squads.push(squad);
         }
         Self {
             driver,
             run: Run::new(plan),
             squads,
-            connections: Vec::new(),
+            connections,
             opening: 0,
-            closed: 0,
+            live: 0,
+            is_finishing: false,
+            resting: HashMap::new(),
             next_second: Duration::from_secs(plan.now().as_secs() + 1),
             next_check: Duration::ZERO,
+            next_late: Duration::ZERO,
+            next_tell: Duration::ZERO,
             watch: None,
             failed: Vec::new(),
             following: Vec::new(),
@@ -76,7 +102,7 @@ impl<'p, D: Driver> Loader<'p, D> {
     fn obey(&mut self, link: &Link) -> io::Result<()> {
         self.open(link)?;
         let open = self.connections.iter().filter(|connection| connection.is_open()).count();
-        link.tell(Event::Ready { open });
+        link.tell(Event::Ready { open, tally: self.run.take_tally() });
         loop {
             match link.commands.try_recv() {
                 Ok(Command::Trial(trial)) => {
@@ -84,6 +110,8 @@ impl<'p, D: Driver> Loader<'p, D> {
                     link.tell(Event::Tried(self.run.take_tally()));
                 }
                 Ok(Command::Finish) | Err(mpsc::TryRecvError::Disconnected) => break,
+                // The plan says so too.
+                Ok(Command::End(_)) => {}
                 Err(mpsc::TryRecvError::Empty) => self.pass(LOOK_AROUND, link)?,
             }
         }
@@ -93,51 +121,19 @@ impl<'p, D: Driver> Loader<'p, D> {
         Ok(())
     }
 
+    /// Opens all connections, but those that come with sessions.
     fn open(&mut self, link: &Link) -> io::Result<()> {
-        let arguments = &self.run.plan.run;
-        let most = arguments.connecting.get().div_ceil(arguments.threads.get());
-        let timeout = arguments.connect_timeout;
-        let wanted = self.squads.last().map_or(0, |squad| squad.slots.end);
-        while (self.connections.len() < wanted || self.opening > 0) && !self.run.plan.is_over() {
-            while self.opening < most && self.connections.len() < wanted {
-                self.connect();
-            }
+        let now = self.now();
+        for squad in &mut self.squads {
+            squad.begin_opening(self.run.group(squad.group), now);
+        }
+        while (self.squads.iter().any(Squad::is_waiting) || self.opening > 0)
+            && !self.run.plan.is_over()
+        {
             self.pass(LOOK_AROUND, link)?;
-            if self.now() >= self.next_check {
-                self.next_check = self.now() + LOOK_AROUND;
-                self.fail_late(timeout);
-            }
+            self.fail_late();
         }
         Ok(())
-    }
-
-    /// Gives up the connections that have taken too long to open.
-    fn fail_late(&mut self, timeout: Duration) {
-        let now = self.now();
-        for index in 0..self.connections.len() {
-            let connection = &self.connections[index];
-            let since = connection.opening_since();
-            if since.is_some_and(|since| now.saturating_sub(since) > timeout) {
-                self.fail(connection.token, Failure::ConnectTimeout);
-            }
-        }
-    }
-
-    fn connect(&mut self) {
-        let index = self.connections.len();
-        let Some(squad) = self.squads.iter().find(|squad| squad.slots.contains(&index)) else {
-            return;
-        };
-        let number = squad.first + index - squad.slots.start;
-        let token = Token { index: index as u32, generation: 1 };
-        let target = &self.run.group(squad.group).target;
-        let result = self.driver.connect(token, target.address, target.source(number));
-        let now = self.run.plan.now();
-        self.connections.push(Connection::new(token, squad.group, number as u32, now));
-        self.opening += 1;
-        if let Err(error) = result {
-            self.fail(token, not_connected(&error));
-        }
     }
 
     /// Loads the server from the trial's start to its end, and waits for what is late.
@@ -147,11 +143,8 @@ impl<'p, D: Driver> Loader<'p, D> {
         }
         self.run.trial = Some(trial);
         for squad in &mut self.squads {
-            let plan = self.run.group(squad.group);
-            squad.pacer = None;
-            if self.run.is_active(squad.group) {
-                squad.begin(plan, &trial);
-            }
+            let is_active = self.run.is_active(squad.group);
+            squad.begin(self.run.group(squad.group), is_active.then_some(&trial));
         }
         self.load(&trial, link)?;
         self.drain(link)?;
@@ -169,7 +162,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             if now >= until {
                 break;
             }
-            if self.closed == self.connections.len() {
+            if self.has_failed() {
                 link.tell(Event::Failed);
                 break;
             }
@@ -179,13 +172,19 @@ impl<'p, D: Driver> Loader<'p, D> {
             let end = if self.watch.is_none() { from } else { until };
             let mut wait = end.saturating_sub(now).min(LOOK_AROUND);
             self.send_due(trial.start);
+            self.begin_sessions(trial.start);
             self.replace_late();
             let due = self.squads.iter().map(Squad::due).min().unwrap_or(Duration::MAX);
-            let next = self.next_check.min(trial.start.saturating_add(due));
-            wait = wait.min(next.saturating_sub(self.now()));
+            let due = trial.start.saturating_add(due);
+            wait = wait.min(due.min(self.next_check).saturating_sub(self.now()));
             self.pass(wait, link)?;
         }
         self.run.is_loading = false;
+        let (_, until) = self.run.plan.window(trial);
+        for Squad { group, pacer, .. } in &mut self.squads {
+            let left = pacer.as_ref().map_or(0, |pacer| pacer.due_until(until - trial.start));
+            self.run.stats(*group).due += left;
+        }
         if let Some(watch) = self.watch.take() {
             let (cpu, health) = watch.end(self.now());
             self.run.tally.cpu += cpu;
@@ -214,6 +213,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             return;
         }
         self.next_check = now + LOOK_AROUND;
+        self.fail_late();
         for place in 0..self.squads.len() {
             let Squad { group, ref slots, .. } = self.squads[place];
             if self.run.releases(group) {
@@ -232,13 +232,13 @@ impl<'p, D: Driver> Loader<'p, D> {
         for place in 0..self.squads.len() {
             for _ in 0..SENDS_PER_PASS {
                 let since_start = self.now().saturating_sub(start);
-                let Squad { group, slots, pacer, .. } = &mut self.squads[place];
+                let Squad { group, ref mut pacer, .. } = self.squads[place];
                 let Some((number, due)) = pacer.as_mut().and_then(|pacer| pacer.take(since_start))
                 else {
                     break;
                 };
-                let index = slots.start + (number % slots.len() as u64) as usize;
-                let group = *group;
+                self.run.record_due(group, start + due);
+                let index = self.pick(place, number);
                 self.send_one(group, index, start + due);
             }
         }
@@ -248,7 +248,7 @@ impl<'p, D: Driver> Loader<'p, D> {
     fn send_one(&mut self, group: usize, index: usize, intended: Duration) {
         let most = self.run.group(group).arguments.load.max_in_flight.get();
         let connection = &self.connections[index];
-        if connection.is_open() && connection.in_flight() < most {
+        if connection.is_open() && connection.left > 0 && connection.in_flight() < most {
             self.with(index, |connection, now, run| connection.send(intended, now, run));
         } else if self.run.measures(intended) {
             let is_open = connection.is_open();
@@ -259,26 +259,41 @@ impl<'p, D: Driver> Loader<'p, D> {
     /// Waits for the echoes that are late, then counts those that never came.
     fn drain(&mut self, link: &Link) -> io::Result<()> {
         let deadline = self.now() + self.run.plan.run.drain;
+        let publishes =
+            self.run.plan.groups.iter().any(|group| group.arguments.load.publishers.is_some());
+        self.run.fan_out.last = self.now();
         while self.now() < deadline
-            && self.connections.iter().any(|c| c.is_open() && c.in_flight() > 0)
+            && (self.connections.iter().any(|c| c.is_open() && c.in_flight() > 0)
+                || publishes && self.now() < self.run.fan_out.last + SILENCE)
         {
             self.pass(LOOK_AROUND, link)?;
         }
+        self.tell_fan_out(link);
         for index in 0..self.connections.len() {
             self.with(index, |connection, now, run| connection.abandon(now, run));
         }
         Ok(())
     }
 
+    /// Closes all connections, and waits a while for the server to agree.
     fn close(&mut self, link: &Link) -> io::Result<()> {
+        self.is_finishing = true;
         for index in 0..self.connections.len() {
             self.with(index, |connection, _, run| connection.close(run));
         }
         let deadline = self.now() + CLOSE_TIMEOUT;
-        while self.closed < self.connections.len() && self.now() < deadline {
+        while self.live > 0 && self.now() < deadline {
             self.pass(LOOK_AROUND, link)?;
         }
         Ok(())
+    }
+
+    /// Tells what was seen of messages that many await.
+    fn tell_fan_out(&mut self, link: &Link) {
+        self.next_tell = self.now() + TELL_TIME;
+        if let Some(seen) = self.run.fan_out.take() {
+            link.tell(Event::FanOut(seen));
+        }
     }
 
     /// Tells what has happened in the second that has just ended.
@@ -288,147 +303,5 @@ impl<'p, D: Driver> Loader<'p, D> {
         let fresh = vec![Interval::default(); self.run.intervals.len()];
         let groups = mem::replace(&mut self.run.intervals, fresh);
         link.tell(Event::Interval { second, groups });
-    }
-
-    /// One pass: receives from everything that is ready, then sends.
-    fn pass(&mut self, timeout: Duration, link: &Link) -> io::Result<()> {
-        let timeout = if self.run.batch.is_empty() { timeout } else { Duration::ZERO };
-        let now = self.now();
-        self.watch.iter_mut().for_each(|watch| watch.waits(now));
-        self.driver.wait(Some(timeout))?;
-        let now = self.now();
-        self.watch.iter_mut().for_each(|watch| watch.woke(now));
-        if now >= self.next_second {
-            self.publish(link);
-        }
-        while let Some(completion) = self.driver.next() {
-            match completion {
-                Completion::Received { token, bytes } => {
-                    let now = self.run.plan.now();
-                    let connection = &mut self.connections[token.index as usize];
-                    let start = self.run.batch.bytes.len();
-                    let was_opening = connection.opening_since().is_some();
-                    let result = connection.received(bytes, now, &mut self.run);
-                    submit(connection, start, &mut self.run.batch, &mut self.following);
-                    self.opening -= usize::from(was_opening && connection.is_open());
-                    self.failed.extend(result.err().map(|failure| (token, failure)));
-                    if connection.is_closed() {
-                        self.driver.close(token);
-                    }
-                }
-                Completion::Connected { token, result } => self.connected(token, result),
-                Completion::ReceiveEnded { token, result } => {
-                    let connection = &self.connections[token.index as usize];
-                    self.failed.push((token, ended(result, connection.is_open())));
-                }
-                Completion::Sent { token, result } => self.sent(token, result),
-                Completion::Closed { .. } => self.closed += 1,
-                // Woken to look around; a client accepts nothing.
-                _ => {}
-            }
-        }
-        self.flush();
-        Ok(())
-    }
-
-    fn connected(&mut self, token: Token, result: io::Result<()>) {
-        if let Err(error) = result {
-            self.fail(token, not_connected(&error));
-            return;
-        }
-        let start = self.run.batch.bytes.len();
-        let connection = &mut self.connections[token.index as usize];
-        let started = connection.connected(&mut self.run);
-        submit(connection, start, &mut self.run.batch, &mut self.following);
-        match started {
-            Ok(()) => self.driver.receive(token),
-            Err(failure) => self.fail(token, failure),
-        }
-    }
-
-    fn sent(&mut self, token: Token, result: io::Result<()>) {
-        let connection = &mut self.connections[token.index as usize];
-        let now = self.run.plan.now();
-        connection.stamp(now, &mut self.run);
-        match (result, connection.queue.sent()) {
-            (Ok(()), Some(next)) => self.driver.send(token, next),
-            (Ok(()), None) => {}
-            (Err(error), _) => {
-                let was_open = connection.is_open();
-                self.fail(token, ended(Err(error), was_open));
-            }
-        }
-    }
-
-    /// Sends the output of the pass. Each message is stamped with the moment before its write.
-    fn flush(&mut self) {
-        let Self { driver, run, connections, failed, .. } = self;
-        let mut batch = mem::take(&mut run.batch);
-        let mut before_write = run.plan.now();
-        driver.flush(&mut batch, |token| {
-            connections[token.index as usize].stamp(before_write, run);
-            before_write = run.plan.now();
-        });
-        while let Some((token, result)) = driver.unsent() {
-            let connection = &mut connections[token.index as usize];
-            match result {
-                Ok(left) => connection.queue.blocked(token, left, &mut batch),
-                Err(error) => failed.push((token, ended(Err(error), connection.is_open()))),
-            }
-        }
-        run.batch = batch;
-        for token in mem::take(&mut self.following) {
-            if !self.connections[token.index as usize].queue.is_blocked() {
-                self.sent(token, Ok(()));
-            }
-        }
-        for (token, failure) in mem::take(&mut self.failed) {
-            self.fail(token, failure);
-        }
-    }
-
-    /// The connection has failed; an end while closing is none.
-    fn fail(&mut self, token: Token, failure: Failure) {
-        let connection = &mut self.connections[token.index as usize];
-        self.opening -= usize::from(connection.opening_since().is_some());
-        match mem::replace(&mut connection.state, State::Closed) {
-            State::Closed => return,
-            State::Closing => {}
-            _ => {
-                let group = connection.group();
-                connection.abandon(self.run.plan.now(), &mut self.run);
-                self.run.fails(group, failure);
-            }
-        }
-        self.driver.close(token);
-    }
-
-    /// Does something to an open connection, and submits what it sends.
-    fn with(&mut self, index: usize, action: impl FnOnce(&mut Connection, Duration, &mut Run<'p>)) {
-        let connection = &mut self.connections[index];
-        if connection.is_open() {
-            let start = self.run.batch.bytes.len();
-            action(connection, self.run.plan.now(), &mut self.run);
-            submit(connection, start, &mut self.run.batch, &mut self.following);
-        }
-    }
-
-    fn now(&self) -> Duration {
-        self.run.plan.now()
-    }
-}
-
-/// Sends what the connection has appended to the batch since `start`.
-fn submit(
-    connection: &mut Connection,
-    start: usize,
-    batch: &mut SendBatch,
-    following: &mut Vec<Token>,
-) {
-    let queue = &mut connection.queue;
-    queue.submit(connection.token, batch, start);
-    if queue.is_in(batch) && queue.has_waiting() {
-        queue.await_result();
-        following.push(connection.token);
     }
 }

@@ -3,35 +3,44 @@
 //! A run is led by `session.rs`; `load.rs` is what its threads do.
 
 mod autobahn;
+mod child;
 mod cli;
 mod compression;
 mod connection;
 mod crew;
 mod decisions;
+mod fan_out;
 mod hold;
 mod load;
+mod load_arguments;
 mod measure;
 mod output;
 mod pacer;
 mod payload;
 mod plan;
 mod run;
+mod scenario;
+mod search;
 mod series;
 mod server;
 mod session;
 mod squad;
 mod target;
+mod timers;
+mod trials;
 mod units;
+mod versus;
 mod window;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::{
     cli::Arguments,
     measure::{results::Results, threshold, verdict::Verdict},
     output::Outputs,
+    scenario::Scenario,
     session::Session,
 };
 
@@ -42,17 +51,18 @@ const BROKEN_THRESHOLD: u8 = 99;
 const INVALID: u8 = 3;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let matches = Arguments::command().args_override_self(true).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let run = &arguments.run;
     let url = arguments.group.url.as_deref().unwrap_or_default();
-    let result = if run.serve {
-        server::serve(run.server_workers.get(), run.server_driver).map(|()| ExitCode::SUCCESS)
+    let result = if let Some(port) = run.serve {
+        server::serve(port, run).map(|()| ExitCode::SUCCESS)
     } else if run.autobahn {
         autobahn::run(url).map(|()| ExitCode::SUCCESS)
     } else if run.hold {
         hold::run(&arguments).map(|()| ExitCode::SUCCESS)
     } else {
-        measure(arguments)
+        Scenario::read(&matches, arguments).and_then(measure)
     };
     result.unwrap_or_else(|error| {
         eprintln!("wireloop-bench: {error}");
@@ -60,11 +70,14 @@ fn main() -> ExitCode {
     })
 }
 
-/// Makes a run and tells its results.
-fn measure(arguments: Arguments) -> Result<ExitCode, String> {
-    let run = arguments.run.clone();
+/// Makes a run and tells its results, or does a share of the run of another process.
+fn measure(scenario: Scenario) -> Result<ExitCode, String> {
+    let run = scenario.run.clone();
+    if let Some(share) = &run.child {
+        return Session::prepare(scenario)?.work(share).map(|()| ExitCode::SUCCESS);
+    }
     let mut outputs = Outputs::prepare(&run.output)?;
-    let session = Session::prepare(arguments)?;
+    let session = Session::prepare(scenario)?;
     let mut live = outputs.begin(&run, session.names())?;
     let mut results = session.run(&mut live)?;
     results.thresholds = threshold::judge(&run.decisions.thresholds, &results);

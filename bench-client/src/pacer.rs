@@ -132,6 +132,12 @@ impl Pacer {
         })
     }
 
+    /// How many more are due until a time, of random ones on average.
+    pub(crate) fn due_until(&self, time: Duration) -> u64 {
+        let due = self.share * self.shape.due(time) - self.position;
+        if self.due < time { due.max(0.0).ceil() as u64 } else { 0 }
+    }
+
     fn gap(&mut self) -> f64 {
         match &mut self.gaps {
             None => 1.0,
@@ -176,6 +182,8 @@ mod tests {
         let due = all_until(&mut pacer, Duration::from_millis(250));
         assert_eq!(due, [0, 100, 200].map(Duration::from_millis));
         assert_eq!(pacer.due(), Duration::from_millis(300));
+        assert_eq!(pacer.due_until(Duration::from_millis(600)), 3);
+        assert_eq!(pacer.due_until(Duration::from_millis(300)), 0);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
     pacer::Shape,
     payload::{Content, Payloads},
     target::Target,
-    units::{count, plural},
+    units::plural,
 };
 
 /// The plan of a run. Times count from `epoch`.
@@ -23,6 +23,15 @@ use crate::{
 pub(crate) struct Plan {
     pub(crate) run: RunArguments,
     pub(crate) groups: Vec<GroupPlan>,
+    /// Load before the measurement, and the length of that.
+    pub(crate) warm_up: Duration,
+    pub(crate) duration: Duration,
+    /// How many processes there are to be.
+    pub(crate) processes: usize,
+    /// From which payloads follow, in all processes.
+    pub(crate) seed: u64,
+    /// The server of groups that name none.
+    pub(crate) default_url: Option<String>,
     pub(crate) epoch: Instant,
     /// When the run came to its end before it was due, and why.
     pub(crate) end: OnceLock<(Duration, End)>,
@@ -64,11 +73,45 @@ pub(crate) struct Trial {
 }
 
 impl Plan {
-    /// As many as asked for, but none without a connection.
-    pub(crate) fn threads(&self) -> usize {
-        let connections =
-            self.groups.iter().map(|group| group.arguments.load.connections.get()).max();
-        self.run.threads.get().min(connections.unwrap_or(1))
+    /// The plan of a run whose times begin now, or when those of the leading process did.
+    pub(crate) fn new(run: RunArguments, groups: Vec<GroupPlan>, processes: usize) -> Self {
+        let now = Instant::now();
+        let epoch = run.epoch.and_then(|nanos| {
+            now.checked_sub(since_boot().saturating_sub(Duration::from_nanos(nanos)))
+        });
+        let stages = groups.iter().filter_map(|group| group.arguments.load.stages_length()).max();
+        let warm_up = if stages.is_some() { Duration::ZERO } else { Duration::from_secs(1) };
+        Self {
+            warm_up: run.warm_up.unwrap_or(warm_up),
+            duration: run.duration.or(stages).unwrap_or(Duration::from_secs(10)),
+            run,
+            groups,
+            processes,
+            seed: 0,
+            default_url: None,
+            epoch: epoch.unwrap_or(now),
+            end: OnceLock::new(),
+        }
+    }
+
+    /// The load that was asked for, from `start` on.
+    pub(crate) fn trial(&self, start: Duration) -> Trial {
+        let measure_from = start + self.warm_up;
+        let measure_until = measure_from + self.duration;
+        Trial { start, measure_from, measure_until, rate: None, only: None }
+    }
+
+    /// The threads of all processes: as many as asked for, but none without a connection, and no
+    /// process without one.
+    pub(crate) fn workers(&self) -> usize {
+        let groups = self.groups.iter();
+        let most = groups.map(|group| group.arguments.load.connections.get()).max().unwrap_or(1);
+        self.run.threads.get().min(most).max(self.processes)
+    }
+
+    /// When the times of the run begin, since the machine did.
+    pub(crate) fn epoch_nanos(&self) -> u64 {
+        (since_boot() - self.epoch.elapsed()).as_nanos() as u64
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -94,13 +137,10 @@ impl Plan {
     }
 }
 
-impl Trial {
-    /// The load that was asked for, from `start` on.
-    pub(crate) fn new(start: Duration, run: &RunArguments) -> Self {
-        let measure_from = start + run.warm_up;
-        let measure_until = measure_from + run.duration;
-        Self { start, measure_from, measure_until, rate: None, only: None }
-    }
+/// What [`Instant`] counts too, but does not tell.
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 impl GroupPlan {
@@ -123,9 +163,30 @@ impl GroupPlan {
         }
     }
 
-    /// The rate of an open loop.
+    /// The messages of an open loop over time.
     pub(crate) fn shape(&self, trial: &Trial) -> Option<Shape> {
-        trial.rate.or(self.arguments.load.rate).map(Shape::constant)
+        let before = trial.measure_from.saturating_sub(trial.start);
+        trial.rate.map(Shape::constant).or_else(|| self.arguments.load.shape(before))
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.arguments.load.connections.get()
+    }
+
+    /// Whether the connection with this number sends what others await.
+    pub(crate) fn is_publisher(&self, number: u32) -> bool {
+        let publishers = self.arguments.load.publishers.map_or(0, |publishers| publishers.get());
+        (self.first..self.first + publishers).contains(&(number as usize))
+    }
+
+    /// The bytes of a payload, on average.
+    pub(crate) fn payload_bytes(&self) -> u64 {
+        self.arguments.payload.size as u64
+    }
+
+    /// Whether a message is due at a certain time, and not when another one is answered.
+    pub(crate) fn is_open_loop(&self) -> bool {
+        self.arguments.load.rate.is_some() || !self.arguments.load.stages.is_empty()
     }
 
     /// What the report says about the group.
@@ -141,16 +202,15 @@ impl GroupPlan {
             Content::Text => "text",
             Content::Json => "JSON-like text",
         };
-        let pattern = match offered {
-            Some(rate) => format!("open loop at {} msg/s", count(rate)),
-            None => format!("closed loop, {} in flight each", load.depth),
-        };
+        let pattern = load.describe(offered);
         let connections = plural(load.connections.get(), "connection");
         Group {
             name: self.name.clone(),
             url: self.target.url.clone(),
             load: format!("{connections}, {} B {kind}, {pattern}", payload.size),
             connections: load.connections.get(),
+            must_open: if load.sessions.is_some() { 0 } else { load.connections.get() },
+            is_idle: load.idle,
             offered,
             is_nameless: !self.payloads.are_named(),
         }

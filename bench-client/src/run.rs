@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::{Rng, rngs::StdRng};
+use rand::{Rng, RngExt, rngs::StdRng};
 use wireloop::{
     io::SendBatch,
     ws::{Deflater, Workspace},
@@ -10,11 +10,13 @@ use wireloop::{
 
 use crate::{
     compression,
+    fan_out::Watcher,
     measure::{
         failure::Failure,
         stats::{Interval, Stats, Tally},
     },
     plan::{GroupPlan, Plan, Trial},
+    timers::Timers,
 };
 
 /// What a thread needs to handle something. Groups are named by their place in the plan.
@@ -30,6 +32,8 @@ pub(crate) struct Run<'p> {
     pub(crate) workspace: Workspace,
     pub(crate) deflater: Deflater,
     pub(crate) scratch: Vec<u8>,
+    pub(crate) timers: Timers,
+    pub(crate) fan_out: Watcher,
     /// What is under way, from its start until all answers have come.
     pub(crate) trial: Option<Trial>,
     /// Whether messages are being sent.
@@ -47,6 +51,8 @@ impl<'p> Run<'p> {
             workspace: Workspace::new(),
             deflater: Deflater::new(compression::LEVEL, compression::THRESHOLD_BYTES),
             scratch: Vec::new(),
+            timers: Timers::default(),
+            fan_out: Watcher::default(),
             trial: None,
             is_loading: false,
         };
@@ -70,13 +76,15 @@ impl<'p> Run<'p> {
 
     /// Whether the group's load is an open loop.
     pub(crate) fn is_open_loop(&self, group: usize) -> bool {
-        self.trial.is_some_and(|trial| trial.rate.is_some())
-            || self.group(group).arguments.load.rate.is_some()
+        self.trial.is_some_and(|trial| trial.rate.is_some()) || self.group(group).is_open_loop()
     }
 
     /// Whether an echo releases the next message.
     pub(crate) fn releases(&self, group: usize) -> bool {
-        self.is_loading && !self.is_open_loop(group) && self.is_active(group)
+        self.is_loading
+            && !self.is_open_loop(group)
+            && !self.group(group).arguments.load.idle
+            && self.is_active(group)
     }
 
     /// Whether the group takes part in the trial.
@@ -107,6 +115,7 @@ impl<'p> Run<'p> {
         interval.echoes += 1;
         interval.response.record(response);
         interval.service.record(service);
+        self.stats(group).all += 1;
         if self.measures(now) {
             let stats = self.stats(group);
             stats.echoes += 1;
@@ -132,6 +141,12 @@ impl<'p> Run<'p> {
             stats.response.record_unanswered(now.saturating_sub(intended));
             stats.service.record_unanswered(now.saturating_sub(sent));
         }
+    }
+
+    /// A message of an open loop is due, whether it can be sent or not.
+    pub(crate) fn record_due(&mut self, group: usize, intended: Duration) {
+        let counts = self.measures(intended);
+        self.stats(group).due += u64::from(counts);
     }
 
     /// A message has been written.
@@ -172,6 +187,15 @@ impl Keys {
 
     pub(crate) fn mask(&mut self) -> [u8; 4] {
         self.0.next_u32().to_ne_bytes()
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// A number in (0, 1].
+    pub(crate) fn share(&mut self) -> f64 {
+        1.0 - self.0.random::<f64>()
     }
 
     pub(crate) fn handshake(&mut self) -> [u8; 16] {

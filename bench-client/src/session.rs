@@ -1,36 +1,33 @@
 //! A run from its plan to its results.
 
-use std::{
-    io,
-    sync::{Arc, OnceLock},
-    thread,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{io, sync::Arc, thread, time::SystemTime};
 
+use rand::{SeedableRng, rngs::StdRng};
 use signal_hook::{consts, iterator::Signals};
-use wireloop::io::{Waker, sys};
+use wireloop::io::sys;
 
 use crate::{
-    cli::Arguments,
-    crew::{Crew, Observer},
+    child::{self, Share},
+    cli::GroupArguments,
     measure::{
-        cost::{CpuTime, MachineTime, resident_bytes},
         environment::is_here,
-        results::{Environment, Outcome, Results, SCHEMA, ServerCost},
-        stats::{Interval, Tally},
+        owner::listeners,
+        results::{Environment, Outcome, Results, SCHEMA},
         verdict::Evidence,
     },
+    payload::is_named,
     plan::{End, GroupPlan, Plan, Trial},
-    series::{Series, Sink},
+    scenario::Scenario,
+    search,
+    series::Sink,
     server::LocalServer,
     target::Target,
+    trials::{Trials, Tried},
+    versus,
 };
 
 /// Descriptors that are not connections.
 const RESERVED_FILES: u64 = 64;
-
-/// How long the server is left alone before its memory is read.
-const SETTLE_TIME: Duration = Duration::from_millis(200);
 
 /// The exit code after a second signal, as a shell gives it for SIGINT.
 const INTERRUPTED: i32 = 130;
@@ -41,49 +38,69 @@ pub(crate) struct Session {
     plan: Arc<Plan>,
     /// The server, if this process has started it.
     local: Option<LocalServer>,
-    /// The server's process, if it is on this machine and known.
-    pid: Option<u32>,
-}
-
-/// What is seen of a run while it lasts.
-struct View<'s, S> {
-    plan: &'s Plan,
-    series: Series,
-    sink: &'s mut S,
-    wakers: Vec<Waker>,
-    meter: Option<Meter>,
-}
-
-/// Reads what the server and the machine have done, at both ends of a trial's measurement.
-struct Meter {
-    trial: Trial,
-    pid: Option<u32>,
-    before: Option<(Option<CpuTime>, Option<MachineTime>)>,
-    after: Option<(Option<CpuTime>, Option<MachineTime>)>,
+    /// The server's processes, as far as they are on this machine and known.
+    pids: Vec<u32>,
 }
 
 impl Session {
-    /// Makes sure that the run is possible, and starts a server if no other is named.
-    pub(crate) fn prepare(arguments: Arguments) -> Result<Self, String> {
-        let Arguments { run, group } = arguments;
-        let limit = sys::raise_file_limit();
-        let wanted = group.load.connections.get();
-        if wanted as u64 > limit.saturating_sub(RESERVED_FILES) {
-            return Err(format!(
-                "{wanted} connections need a higher limit on open files than {limit}: \
-                 raise it (ulimit -Hn) or use fewer with -c"
-            ));
+    /// Makes sure that the run is possible, and starts a server if a group names none.
+    pub(crate) fn prepare(scenario: Scenario) -> Result<Self, String> {
+        let Scenario { run, mut groups } = scenario;
+        if let (Some(url), [(_, group)]) = (&run.versus, &groups[..]) {
+            let other = GroupArguments { url: Some(url.clone()), ..group.clone() };
+            groups = vec![("first".into(), group.clone()), ("second".into(), other)];
         }
-        let local = match &group.url {
-            Some(_) => None,
-            None => Some(LocalServer::start(run.server_workers.get(), run.server_driver)?),
+        groups.iter().try_for_each(|(_, group)| check(group))?;
+        let connections: usize = groups.iter().map(|(_, group)| group.load.connections.get()).sum();
+        let room = sys::raise_file_limit().saturating_sub(RESERVED_FILES).max(1) as usize;
+        let processes = match run.processes {
+            None => connections.div_ceil(room),
+            Some(processes) if connections <= room.saturating_mul(processes.get()) => {
+                processes.get().min(connections)
+            }
+            Some(_) => {
+                return Err(format!(
+                    "{connections} connections need more than {room} files in each process: raise \
+                     the limit (ulimit -Hn), or use fewer with -c, or more --processes"
+                ));
+            }
         };
-        let url = local.as_ref().map(|server| server.url.clone()).or_else(|| group.url.clone());
-        let target = Target::resolve(&url.unwrap_or_default())?;
-        let pid = local.as_ref().map(LocalServer::pid).or(run.server_pid);
-        let groups = vec![GroupPlan::new(String::new(), group, target, 0, &mut rand::make_rng())];
-        let plan = Plan { run, groups, epoch: Instant::now(), end: OnceLock::new() };
-        Ok(Self { plan: Arc::new(plan), local, pid })
+        let needs_server = groups.iter().any(|(_, group)| group.url.is_none());
+        let local = match &run.default_url {
+            None if needs_server => {
+                // The kernel does not deal the connections evenly.
+                let servers = (connections + connections / 16).div_ceil(room);
+                Some(LocalServer::start(servers, &run)?)
+            }
+            _ => None,
+        };
+        let own = local.as_ref().map(|server| format!("ws://{}", server.address));
+        let default_url = own.or_else(|| run.default_url.clone());
+        let mut pids: Vec<u32> = local.iter().flat_map(LocalServer::pids).collect();
+        pids.extend(run.server_pid);
+        let seed = run.seed.unwrap_or_else(rand::random);
+        let mut plans: Vec<GroupPlan> = Vec::new();
+        for (name, group) in groups {
+            let path = if group.load.publishers.is_some() { "/broadcast" } else { "/echo" };
+            let base = default_url.as_deref().unwrap_or_default();
+            let url = group.url.clone().unwrap_or_else(|| format!("{base}{path}"));
+            let target = Target::resolve(&url)?;
+            let first = plans.last().map_or(0, |last| last.first + last.connections());
+            let mut rng = StdRng::seed_from_u64(seed.wrapping_add(plans.len() as u64));
+            plans.push(GroupPlan::new(name, group, target, first, &mut rng));
+        }
+        if pids.is_empty() {
+            pids = plans.iter().flat_map(|group| listeners(group.target.address)).collect();
+            pids.sort_unstable();
+            pids.dedup();
+        }
+        let plan = Plan { default_url, seed, ..Plan::new(run, plans, processes) };
+        Ok(Self { plan: Arc::new(plan), local, pids })
+    }
+
+    /// Does a share of the work, as another process says.
+    pub(crate) fn work(self, share: &Share) -> Result<(), String> {
+        child::work(&self.plan, share)
     }
 
     /// The names of the groups.
@@ -96,63 +113,60 @@ impl Session {
         let begun = SystemTime::now();
         let plan = Arc::clone(&self.plan);
         let processors = self.client_processors();
-        let mut crew = Crew::start(&plan, &processors).map_err(|e| format!("cannot run: {e}"))?;
-        interrupt_on_signals(Arc::clone(&plan), crew.wakers())
-            .map_err(|error| format!("cannot run: {error}"))?;
-        let resident_before = self.pid.and_then(resident_bytes);
-        let series = Series::new(plan.groups.len(), self.pid);
-        let wakers = crew.wakers();
-        let mut view = View { plan: &plan, series, sink, wakers, meter: None };
-        let open = crew.open(&mut view)?;
-        thread::sleep(SETTLE_TIME);
-        let resident_open = self.pid.and_then(resident_bytes);
-
-        let trial = Trial::new(plan.now(), &plan.run);
-        let mut tally = Tally::default();
-        if open > 0 && !plan.is_over() {
-            view.series.begin(trial);
-            view.meter = Some(Meter { trial, pid: self.pid, before: None, after: None });
-            tally.merge(&crew.attempt(trial, &mut view)?);
+        let environment = Environment {
+            placement: self.placement(&processors),
+            same_host: plan.groups.iter().all(|group| is_here(group.target.address.ip())),
+            ..Environment::observe()
+        };
+        interrupt_on_signals(Arc::clone(&plan)).map_err(|error| format!("cannot run: {error}"))?;
+        let mut trials = Trials::open(&plan, &processors, self.pids.clone(), sink)?;
+        let mut search = None;
+        let mut versus = None;
+        if trials.are_possible() {
+            if !plan.run.find_max.is_empty() {
+                search = Some(search::find(&mut trials)?);
+            } else if plan.run.versus.is_some() {
+                versus = Some(versus::compare(&mut trials, &self.rivals())?);
+            } else {
+                let trying = trials.attempt(plan.trial(plan.now()))?;
+                trials.keep(trying);
+            }
         }
-        let resident_loaded = self.pid.and_then(resident_bytes);
-        tally.merge(&crew.finish(&mut view)?);
-        let View { series, sink, meter, .. } = view;
-        let (cost, stolen) = meter.map_or((None, None), |meter| meter.read());
-        let grown = resident_open.zip(resident_before);
-        let server = cost.zip(grown).map(|(cpu, (open, before))| ServerCost {
-            cpu: cpu.total,
-            system: cpu.system.min(cpu.total),
-            bytes_per_connection: open.saturating_sub(before) as f64 / self.connections() as f64,
-            resident_bytes: resident_loaded.unwrap_or(open),
-        });
+        let Tried { trial, measured, tally, server, stolen, series } = trials.finish()?;
         let complaint = self.local.take().and_then(|server| server.stop().err());
-        let (from, until) = if open > 0 { plan.window(&trial) } else { Default::default() };
-        let measured = until - from;
+        let trial = trial.unwrap_or_else(|| plan.trial(plan.now()));
         let groups: Vec<_> = plan.groups.iter().map(|group| group.describe(&trial)).collect();
-        let (verdict, reasons) = Evidence::new(&groups, &tally, measured, stolen).judge();
+        let (verdict, reasons) = Evidence::new(&groups, &tally, stolen).judge();
         Ok(Results {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             begun_s: begun.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
             arguments: std::env::args().skip(1).collect(),
-            environment: Environment {
-                placement: self.placement(&processors),
-                same_host: plan.groups.iter().all(|group| is_here(group.target.address.ip())),
-                ..Environment::observe()
-            },
+            environment,
             measured,
-            threads: plan.threads(),
-            processes: 1,
+            threads: plan.workers(),
+            processes: plan.processes,
             groups,
             tally,
-            series: series.finish(plan.now(), sink),
+            series,
             server,
             stolen,
             verdict,
             reasons,
             thresholds: Vec::new(),
+            search,
+            versus,
             outcome: self.outcome(&trial, complaint),
         })
+    }
+
+    /// The processes of both servers of a comparison, as far as they are known.
+    fn rivals(&self) -> [Vec<u32>; 2] {
+        let of = |place: usize| {
+            let address = self.plan.groups.get(place).map(|group| group.target.address);
+            address.map(listeners).unwrap_or_default()
+        };
+        [of(0), of(1)]
     }
 
     fn outcome(&self, trial: &Trial, complaint: Option<String>) -> Outcome {
@@ -169,17 +183,13 @@ impl Session {
         }
     }
 
-    fn connections(&self) -> usize {
-        self.plan.groups.iter().map(|group| group.arguments.load.connections.get()).sum()
-    }
-
     /// The processors of the threads: those that the server's workers leave. None if there are too
     /// few, and then nobody is pinned.
     fn client_processors(&self) -> Vec<usize> {
         let workers = self.plan.run.server_workers.get();
         let mut processors = sys::allowed_processors();
-        let threads = self.plan.threads();
-        if self.local.is_none() || processors.len() < workers + threads {
+        let threads = self.plan.workers();
+        if self.local.is_none() || self.plan.processes > 1 || processors.len() < workers + threads {
             return Vec::new();
         }
         processors.drain(..workers);
@@ -192,56 +202,28 @@ impl Session {
             [] => "client not pinned".into(),
             processors => format!("client on processor {}", list(processors)),
         };
-        if self.pid.is_none() || self.plan.run.server_pid.is_some() {
-            return client;
-        }
+        let Some(server) = &self.local else { return client };
         let workers = self.plan.run.server_workers.get();
-        match sys::allowed_processors().get(..workers) {
-            Some(own) => {
+        match (server.pids().len(), sys::allowed_processors().get(..workers)) {
+            (1, Some(own)) => {
                 let own = list(own);
                 format!("server: wireloop, a process of its own, on processor {own}; {client}")
             }
-            None => format!("server: wireloop, a process of its own, {workers} workers; {client}"),
+            (1, None) => {
+                format!("server: wireloop, a process of its own, {workers} workers; {client}")
+            }
+            (count, _) => format!("server: wireloop, {count} processes of its own; {client}"),
         }
     }
 }
 
-impl<S: Sink> Observer for View<'_, S> {
-    fn interval(&mut self, second: u64, groups: &[Interval]) {
-        self.series.add(second, groups);
+/// Says what a group cannot do.
+fn check(group: &GroupArguments) -> Result<(), String> {
+    group.load.check()?;
+    if group.load.publishers.is_some() && !is_named(group.payload.size) {
+        return Err("publishers need room for the name of a message: give -s 16 or more".into());
     }
-
-    fn tick(&mut self) {
-        let now = self.plan.now();
-        self.series.show(now, self.sink);
-        if self.sink.has_seen_enough() && !self.plan.is_over() {
-            self.plan.end(End::Aborted);
-            self.wakers.iter().for_each(Waker::wake);
-        }
-        if let Some(meter) = &mut self.meter {
-            let (from, until) = self.plan.window(&meter.trial);
-            if now >= from && meter.before.is_none() {
-                meter.before = Some(meter.look());
-            }
-            if now >= until && meter.after.is_none() {
-                meter.after = Some(meter.look());
-            }
-        }
-    }
-}
-
-impl Meter {
-    fn look(&self) -> (Option<CpuTime>, Option<MachineTime>) {
-        (self.pid.and_then(CpuTime::of), MachineTime::now())
-    }
-
-    /// What the server has used in the measurement, and what was stolen of the machine.
-    fn read(self) -> (Option<CpuTime>, Option<f64>) {
-        let Some((before, after)) = self.before.zip(self.after) else { return (None, None) };
-        let cpu = after.0.zip(before.0).map(|(after, before)| after.since(before));
-        let stolen = after.1.zip(before.1).map(|(after, before)| after.stolen_since(before));
-        (cpu, stolen)
-    }
+    Ok(())
 }
 
 fn list(processors: &[usize]) -> String {
@@ -249,7 +231,7 @@ fn list(processors: &[usize]) -> String {
 }
 
 /// The first signal ends the measurement, the second the process.
-fn interrupt_on_signals(plan: Arc<Plan>, wakers: Vec<Waker>) -> io::Result<()> {
+fn interrupt_on_signals(plan: Arc<Plan>) -> io::Result<()> {
     let mut signals = Signals::new([consts::SIGINT, consts::SIGTERM])?;
     thread::spawn(move || {
         for _ in signals.forever() {
@@ -257,7 +239,6 @@ fn interrupt_on_signals(plan: Arc<Plan>, wakers: Vec<Waker>) -> io::Result<()> {
                 std::process::exit(INTERRUPTED);
             }
             plan.end(End::Interrupted);
-            wakers.iter().for_each(Waker::wake);
         }
     });
     Ok(())

@@ -1,9 +1,12 @@
-//! A group's share of the connections of one thread: which they are, and what is due on them.
+//! A group's share of the connections of one thread: which they are, which of them wait to be
+//! opened, and what is due.
 
-use std::{ops::Range, time::Duration};
+use std::{collections::VecDeque, num::NonZeroUsize, ops::Range, time::Duration};
+
+use rand::rngs::StdRng;
 
 use crate::{
-    pacer::Pacer,
+    pacer::{Pacer, Shape},
     plan::{GroupPlan, Trial},
 };
 
@@ -16,11 +19,20 @@ pub(crate) struct Squad {
     pub(crate) slots: Range<usize>,
     /// The number of the first one among those of all groups and threads.
     pub(crate) first: usize,
+    /// The places of the connections that are to be opened as soon as possible.
+    waiting: VecDeque<u32>,
+    /// When they may be: a schedule that began at a time.
+    opener: Option<(Duration, Pacer)>,
+    /// The places that no session has, and when sessions come.
+    pub(crate) free: Vec<u32>,
+    pub(crate) sessions: Option<Pacer>,
+    /// Messages of an open loop.
+    pub(crate) pacer: Option<Pacer>,
+    /// How many of the connections are publishers: they come first.
+    publishers: usize,
     /// What part of the group this is, and which part of a gap its messages are late.
     share: f64,
     phase: f64,
-    /// Messages of an open loop.
-    pub(crate) pacer: Option<Pacer>,
 }
 
 impl Squad {
@@ -32,27 +44,93 @@ impl Squad {
         all: usize,
         start: usize,
     ) -> Self {
-        let connections = plan.arguments.load.connections.get();
+        let load = &plan.arguments.load;
+        let connections = load.connections.get();
         let numbers = share(connections, workers, all);
+        let slots = start..start + numbers.len();
+        let places = slots.clone().map(|slot| slot as u32);
+        let (waiting, free) = match load.sessions {
+            None => (places.collect(), Vec::new()),
+            Some(_) => (VecDeque::new(), places.rev().collect()),
+        };
+        let sends = load.publishers.map_or(connections, NonZeroUsize::get);
+        let publishers = numbers.start..numbers.end.min(sends);
         Self {
             group,
-            slots: start..start + numbers.len(),
+            slots,
             first: plan.first + numbers.start,
-            share: numbers.len() as f64 / connections as f64,
-            phase: workers.start as f64 / all as f64,
+            waiting,
+            opener: None,
+            free,
+            sessions: None,
             pacer: None,
+            publishers: publishers.len(),
+            share: publishers.len() as f64 / sends as f64,
+            phase: workers.start as f64 / all as f64,
         }
     }
 
-    /// A trial begins.
-    pub(crate) fn begin(&mut self, plan: &GroupPlan, trial: &Trial) {
-        let shape = plan.shape(trial).filter(|_| !self.slots.is_empty());
-        self.pacer = shape.map(|shape| Pacer::shaped(shape, self.share, self.phase, None));
+    /// Opening begins.
+    pub(crate) fn begin_opening(&mut self, plan: &GroupPlan, now: Duration) {
+        let rate = plan.arguments.load.connect_rate;
+        let share = self.slots.len() as f64 / plan.arguments.load.connections.get() as f64;
+        self.opener =
+            rate.map(|rate| (now, Pacer::shaped(Shape::constant(rate), share, self.phase, None)));
     }
 
-    /// When the next message is due, after the trial's start.
+    /// A trial begins, in which the group takes part or not.
+    pub(crate) fn begin(&mut self, plan: &GroupPlan, trial: Option<&Trial>) {
+        let load = &plan.arguments.load;
+        let gaps = || load.poisson.then(rand::make_rng::<StdRng>);
+        let sessions = load.sessions.filter(|_| trial.is_some());
+        self.sessions = sessions.map(|rate| self.pace(Shape::constant(rate), gaps()));
+        let shape = trial.and_then(|trial| plan.shape(trial));
+        let shape = shape.filter(|_| self.publishers > 0);
+        self.pacer = shape.map(|shape| self.pace(shape, gaps()));
+    }
+
+    fn pace(&self, shape: Shape, gaps: Option<StdRng>) -> Pacer {
+        Pacer::shaped(shape, self.share, self.phase, gaps)
+    }
+
+    /// How many of the connections send: the first ones.
+    pub(crate) fn publishers(&self) -> usize {
+        self.publishers
+    }
+
+    /// A connection is to be opened as soon as possible.
+    pub(crate) fn wait(&mut self, slot: usize) {
+        self.waiting.push_back(slot as u32);
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The next connection that may be opened now.
+    pub(crate) fn take_waiting(&mut self, now: Duration) -> Option<usize> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        if let Some((start, opener)) = &mut self.opener {
+            opener.take(now.saturating_sub(*start))?;
+        }
+        self.waiting.pop_front().map(|slot| slot as usize)
+    }
+
+    /// When a connection that waits may be opened.
+    pub(crate) fn opening_due(&self) -> Duration {
+        match &self.opener {
+            _ if self.waiting.is_empty() => Duration::MAX,
+            None => Duration::ZERO,
+            Some((start, opener)) => start.saturating_add(opener.due()),
+        }
+    }
+
+    /// When the next message or session is due, after the trial's start.
     pub(crate) fn due(&self) -> Duration {
-        self.pacer.as_ref().map_or(Duration::MAX, Pacer::due)
+        let due = |pacer: &Option<Pacer>| pacer.as_ref().map_or(Duration::MAX, Pacer::due);
+        due(&self.pacer).min(due(&self.sessions))
     }
 }
 

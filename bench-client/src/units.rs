@@ -14,6 +14,12 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "not a rate such as 500, 20k or 1.5m".into())
 }
 
+/// A size per second: `16k` is 16 KiB.
+pub(crate) fn bytes_per_second(text: &str) -> Result<f64, String> {
+    let number = scaled(text, 1024.0).filter(|rate| *rate >= 1.0);
+    number.ok_or_else(|| "not a size such as 500, 16k or 1m".into())
+}
+
 /// A number of things: `10k` is 10,000.
 pub(crate) fn number(text: &str) -> Result<f64, String> {
     scaled(text, 1000.0).ok_or_else(|| "not a number such as 0, 500 or 20k".into())
@@ -40,6 +46,14 @@ pub(crate) fn read_time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 10s or 2m".into())
 }
 
+/// A time that is not zero.
+pub(crate) fn length(text: &str) -> Result<Duration, String> {
+    read_time(text).and_then(|time| match time.is_zero() {
+        true => Err("give a time above zero".into()),
+        false => Ok(time),
+    })
+}
+
 /// Three digits and a unit.
 pub(crate) fn time(time: Duration) -> String {
     let nanos = time.as_nanos() as f64;
@@ -51,6 +65,13 @@ pub(crate) fn time(time: Duration) -> String {
     };
     let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
     format!("{value:.digits$} {unit}")
+}
+
+/// A share in percent, with two digits that say something.
+pub(crate) fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    let digits = if percent < 1.0 { 2 } else { usize::from(percent < 10.0) };
+    format!("{percent:.digits$} %")
 }
 
 /// A number with its thousands apart.
@@ -68,8 +89,13 @@ pub(crate) fn count(number: f64) -> String {
 
 /// A number of things.
 pub(crate) fn plural(number: usize, noun: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", count(number as f64))
+    let (stem, ending) = match (number, noun.strip_suffix('y')) {
+        (1, _) => (noun, ""),
+        (_, Some(stem)) => (stem, "ies"),
+        (_, None) if noun.ends_with('s') => (noun, "es"),
+        (_, None) => (noun, "s"),
+    };
+    format!("{} {stem}{ending}", count(number as f64))
 }
 
 #[cfg(test)]

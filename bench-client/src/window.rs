@@ -98,6 +98,14 @@ impl Window {
         self.messages.iter_mut().rev().take(unstamped).flatten()
     }
 
+    /// Gives away the messages with their numbers: nobody answers them here.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (u64, Message)> {
+        let first = self.first();
+        (self.waiting, self.unstamped) = (0, 0);
+        let numbered = (first..).zip(self.messages.drain(..));
+        numbered.filter_map(|(sequence, message)| Some((sequence, message?)))
+    }
+
     /// Which message of this connection has such an echo.
     pub(crate) fn identify(&self, payload: &[u8], payloads: &Payloads, connection: u32) -> Echo {
         let first = (self.waiting > 0).then(|| self.first());

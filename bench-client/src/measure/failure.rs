@@ -30,6 +30,8 @@ pub(crate) enum Failure {
     Unanswered,
     Missed,
     Unsent,
+    NoSession,
+    Undelivered,
 }
 
 /// What is wrong with the answer to a handshake (RFC 6455 section 4.1).
@@ -119,7 +121,9 @@ impl fmt::Display for Failure {
             Self::Unexpected => f.write_str("message that nobody asked for"),
             Self::Unanswered => f.write_str("message without an answer"),
             Self::Missed => f.write_str("message not sent: too many in flight"),
-            Self::Unsent => f.write_str("message not sent: its connection had failed"),
+            Self::Unsent => f.write_str("message not sent: its connection was not open"),
+            Self::Undelivered => f.write_str("message not delivered to one that awaits it"),
+            Self::NoSession => f.write_str("session not begun: all connections were in use"),
         }
     }
 }

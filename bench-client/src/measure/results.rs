@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{search::Search, versus::Versus};
+
 use super::{
     stats::{Stats, Tally},
     times::{Times, nanos},
@@ -44,6 +46,9 @@ pub(crate) struct Results {
     pub(crate) verdict: Verdict,
     pub(crate) reasons: Vec<Reason>,
     pub(crate) thresholds: Vec<Judged>,
+    /// Of the search for the highest rate, and of the comparison of two servers.
+    pub(crate) search: Option<Search>,
+    pub(crate) versus: Option<Versus>,
     pub(crate) outcome: Outcome,
 }
 
@@ -79,6 +84,9 @@ pub(crate) struct Group {
     /// What it does, in words.
     pub(crate) load: String,
     pub(crate) connections: usize,
+    /// How many have to open for the run to be good: not all, if they come when they are due.
+    pub(crate) must_open: usize,
+    pub(crate) is_idle: bool,
     /// Messages per second that were due on average in the measurement, in an open loop.
     pub(crate) offered: Option<f64>,
     /// Payloads are too short to tell lost messages from reordered ones.
@@ -223,7 +231,13 @@ impl Results {
 
     /// Whether the run itself has come to nothing.
     pub(crate) fn has_failed(&self) -> bool {
-        self.outcome.complaint.is_some() || self.tally.groups.iter().all(|stats| stats.echoes == 0)
+        self.outcome.complaint.is_some() || !self.has_echoes()
+    }
+
+    /// Whether anybody was answered, or asked.
+    fn has_echoes(&self) -> bool {
+        let is_idle = self.groups.iter().all(|group| group.is_idle);
+        is_idle || self.tally.groups.iter().any(|stats| stats.echoes > 0)
     }
 
     /// Whether all went well, thresholds and verdict aside.
@@ -232,8 +246,8 @@ impl Results {
         total.failures.total() == 0
             && self.outcome.complaint.is_none()
             && self.outcome.failed_after_ns.is_none()
-            && total.echoes > 0
-            && total.opened >= self.connections() as u64
+            && self.has_echoes()
+            && total.opened >= self.groups.iter().map(|group| group.must_open as u64).sum()
     }
 }
 
@@ -249,8 +263,9 @@ mod tests {
                 url: "ws://[::1]/<\"chat\">".into(),
                 load: "2 connections".into(),
                 connections: 2,
+                must_open: 2,
                 offered,
-                is_nameless: false,
+                ..Group::default()
             };
             let mut stats = Stats { opened: 2, sent: 104, echoes: 100, ..Stats::default() };
             let micros = Duration::from_micros;
@@ -294,6 +309,8 @@ mod tests {
                 groups: vec![group("chat", Some(104.0)), group("others", None)],
                 tally: Tally { groups: vec![stats, calm], ..Tally::default() },
                 series,
+                search: None,
+                versus: None,
                 server: None,
                 stolen: Some(0.25),
                 verdict: Verdict::Suspect,

@@ -1,6 +1,6 @@
 //! What a run counts: in all for each group of connections, and in each interval of time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, mem, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,12 @@ pub(crate) struct Stats {
     pub(crate) phases: Phases,
     /// From a ping to its pong.
     pub(crate) ping: Times,
+    /// From the moment when a connection was due until its last answer, of those that have left.
+    pub(crate) sessions: Times,
+    /// Messages that were due within the measurement, in an open loop.
+    pub(crate) due: u64,
+    /// Echoes that arrived in a trial, within the measurement or not.
+    pub(crate) all: u64,
     /// Messages sent within the measurement, and echoes that arrived in it.
     pub(crate) sent: u64,
     pub(crate) echoes: u64,
@@ -46,6 +52,22 @@ pub(crate) struct Stats {
     /// Connections that ended in good order, by the code that the server gave.
     pub(crate) closes: BTreeMap<u16, u64>,
     pub(crate) failures: Failures,
+    /// Of a group with publishers.
+    pub(crate) fan_out: Option<Box<FanOutStats>>,
+}
+
+/// What became of the messages of publishers: the times from the intended moment of sending until
+/// the first, the middle and the last of those that await a message had it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct FanOutStats {
+    pub(crate) messages: u64,
+    /// Messages that all have received.
+    pub(crate) complete: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) missing: u64,
+    pub(crate) first: Times,
+    pub(crate) median: Times,
+    pub(crate) last: Times,
 }
 
 /// What opening a connection took, from its start to its end and in parts. What a connection does
@@ -89,6 +111,18 @@ impl Tally {
         self.health.merge(&other.health);
     }
 
+    /// Takes out what is about connections, and not about messages.
+    pub(crate) fn take_connections(&mut self) -> Self {
+        let take = |stats: &mut Stats| Stats {
+            phases: mem::take(&mut stats.phases),
+            opened: mem::take(&mut stats.opened),
+            compressed: mem::take(&mut stats.compressed),
+            closes: mem::take(&mut stats.closes),
+            ..Stats::default()
+        };
+        Self { groups: self.groups.iter_mut().map(take).collect(), ..Self::default() }
+    }
+
     /// All groups as one.
     pub(crate) fn total(&self) -> Stats {
         let mut total = Stats::default();
@@ -104,6 +138,9 @@ impl Stats {
         self.lag.add(&other.lag);
         self.phases.merge(&other.phases);
         self.ping.add(&other.ping);
+        self.sessions.add(&other.sessions);
+        self.due += other.due;
+        self.all += other.all;
         self.sent += other.sent;
         self.echoes += other.echoes;
         self.sent_bytes += other.sent_bytes;
@@ -114,6 +151,21 @@ impl Stats {
             *self.closes.entry(*code).or_default() += count;
         }
         self.failures.merge(&other.failures);
+        if let Some(more) = &other.fan_out {
+            self.fan_out.get_or_insert_default().merge(more);
+        }
+    }
+}
+
+impl FanOutStats {
+    fn merge(&mut self, other: &Self) {
+        self.messages += other.messages;
+        self.complete += other.complete;
+        self.deliveries += other.deliveries;
+        self.missing += other.missing;
+        self.first.add(&other.first);
+        self.median.add(&other.median);
+        self.last.add(&other.last);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Thresholds: what a run must keep to be good, such as `p99<2ms`. What was not measured, or only
 //! from below, is not taken for kept.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::{
     failure::{Failure, Failures},
@@ -28,6 +28,12 @@ pub(crate) struct Threshold {
     comparison: Comparison,
     /// In seconds, bytes, or whatever is counted.
     limit: f64,
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// What is compared.
@@ -128,6 +134,14 @@ impl Threshold {
         let metric = Metric::named(name)?;
         let limit = metric.read(value.trim())?;
         Some(Self { text: text.trim().into(), group, metric, comparison, limit })
+    }
+
+    /// How many times must be measured before anything can be said: ten above a percentile.
+    pub(crate) fn times_needed(&self) -> f64 {
+        match self.metric {
+            Metric::Time(_, Figure::Quantile(share)) => 10.0 / (1.0 - share),
+            _ => 0.0,
+        }
     }
 
     /// Compares it with what a whole run has measured.

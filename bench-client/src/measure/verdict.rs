@@ -80,15 +80,11 @@ pub(crate) struct Punctuality {
 
 impl Evidence {
     /// What a run of these groups has left.
-    pub(crate) fn new(
-        groups: &[Group],
-        tally: &Tally,
-        measured: Duration,
-        stolen: Option<f64>,
-    ) -> Self {
+    pub(crate) fn new(groups: &[Group], tally: &Tally, stolen: Option<f64>) -> Self {
         let schedules = groups.iter().zip(&tally.groups).filter_map(|(group, stats)| {
+            group.offered?;
             Some(Punctuality {
-                offered: group.offered? * measured.as_secs_f64(),
+                offered: stats.due as f64,
                 sent: stats.lag.count(),
                 lag: stats.lag.at(0.99).time,
                 response: stats.response.at(0.99).time,
@@ -132,8 +128,7 @@ impl Evidence {
 
 impl Punctuality {
     fn judge(&self, reasons: &mut Vec<Reason>) {
-        // One message more or less is a matter of rounding.
-        let unsent = (self.offered - 1.0 - self.sent as f64) / self.offered.max(1.0);
+        let unsent = (self.offered - self.sent as f64) / self.offered.max(1.0);
         let text = || {
             format!(
                 "{} of {:.0} messages were sent, of those that were due",
@@ -222,7 +217,7 @@ mod tests {
             expect(Evidence { schedules, ..calm() }, verdict, reason);
         };
         expect(999, 100, Verdict::Valid, "");
-        expect(990, 100, Verdict::Valid, "");
+        expect(991, 100, Verdict::Valid, "");
         expect(980, 100, Verdict::Suspect, "980 of 1000 messages");
         expect(900, 100, Verdict::Invalid, "900 of 1000 messages");
         expect(1000, 399, Verdict::Valid, "");

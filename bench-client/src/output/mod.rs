@@ -9,6 +9,7 @@ mod html;
 pub(crate) mod progress;
 mod prometheus;
 pub(crate) mod text;
+mod trials;
 
 use std::io::{self, Write};
 

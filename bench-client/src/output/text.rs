@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use super::trials::{write_search, write_versus};
 use crate::{
     measure::{
         failure::Failure,
@@ -31,7 +32,11 @@ impl Summary<'_> {
             writeln!(f, "wireloop-bench: {name}{separator}{url}")?;
             writeln!(f, "  {load}")?;
         }
-        writeln!(f, "  {}, {}", plural(self.0.threads, "thread"), environment.placement)
+        write!(f, "  {}", plural(self.0.threads, "thread"))?;
+        if self.0.processes > 1 {
+            write!(f, " in {}", plural(self.0.processes, "process"))?;
+        }
+        writeln!(f, ", {}", environment.placement)
     }
 
     /// What was to be kept, and whether it was.
@@ -53,6 +58,14 @@ impl Summary<'_> {
         let rate = stats.echoes as f64 / seconds;
         let bytes = stats.echoed_bytes as f64 / seconds / f64::from(1 << 20);
         let echoes = count(stats.echoes as f64);
+        if let Some(fan_out) = &stats.fan_out {
+            let messages = plural(fan_out.messages as usize, "message");
+            let (complete, missing) = (count(fan_out.complete as f64), fan_out.missing as usize);
+            writeln!(f, "  {messages} published, {complete} received by all")?;
+            let deliveries = plural(fan_out.deliveries as usize, "delivery");
+            writeln!(f, "  {deliveries} in {seconds:.2} s, {} missing", count(missing as f64))?;
+            return writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s to the receivers", count(rate));
+        }
         writeln!(f, "  {echoes} echoes in {seconds:.2} s, every byte compared")?;
         writeln!(f, "  {:>14} msg/s   {bytes:.2} MiB/s each way", count(rate))
     }
@@ -99,6 +112,15 @@ impl Summary<'_> {
     /// What was wrong with the echoes, and what was not.
     fn write_verification(f: &mut fmt::Formatter<'_>, group: &Group, stats: &Stats) -> fmt::Result {
         let of = |failure| count(stats.failures.of(failure) as f64);
+        if stats.fan_out.is_some() {
+            return writeln!(
+                f,
+                "  {} repeated, {} corrupt, {} with the wrong opcode\n",
+                of(Failure::Duplicate),
+                of(Failure::WrongContent),
+                of(Failure::WrongKind),
+            );
+        }
         if group.is_nameless {
             let corrupt = of(Failure::WrongContent);
             return writeln!(f, "  {corrupt} corrupt; too short to tell lost or reordered\n");
@@ -120,7 +142,13 @@ impl Summary<'_> {
             write!(f, "{name:>10}")?;
         }
         writeln!(f)?;
-        if group.offered.is_some() {
+        if let Some(fan_out) = &stats.fan_out {
+            write_times(f, "first", &fan_out.first)?;
+            write_times(f, "median", &fan_out.median)?;
+            write_times(f, "last", &fan_out.last)?;
+            write_times(f, "each", &stats.response)?;
+            write_times(f, "send lag", &stats.lag)?;
+        } else if group.offered.is_some() {
             write_times(f, "response", &stats.response)?;
             write_times(f, "service", &stats.service)?;
             write_times(f, "send lag", &stats.lag)?;
@@ -130,6 +158,10 @@ impl Summary<'_> {
         write_times(f, "opening", &stats.phases.opening)?;
         write_phases(f, &stats.phases)?;
         let definition = match group.offered {
+            Some(_) if stats.fan_out.is_some() => {
+                "from the intended send until the first, the middle, the last, and each \
+                 of those who await a message had it"
+            }
             Some(_) => "response: from the intended send; service: from the write",
             None => "echo: from the write, which in a closed loop is the intended send",
         };
@@ -220,6 +252,13 @@ impl Display for Summary<'_> {
         self.write_thresholds(f)?;
         self.write_load(f)?;
         writeln!(f)?;
+        if let Some(search) = &self.0.search {
+            write_search(f, search)?;
+        }
+        if let Some(versus) = &self.0.versus {
+            write_versus(f, versus)?;
+            return self.write_outcome(f, &total);
+        }
         if total.opened > 0 {
             let all = self.all_groups();
             self.write_throughput(f, &total)?;

@@ -17,7 +17,11 @@ pub(crate) fn bench(arguments: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wireloop-bench"))
         .arg("--quiet")
         .args(if arguments.contains("--warm-up ") { &[][..] } else { &["--warm-up", "100ms"] })
-        .args(if arguments.contains("-d ") { &[][..] } else { &["-d", "500ms"] })
+        .args(if arguments.contains("-d ") || arguments.contains("--stage ") {
+            &[][..]
+        } else {
+            &["-d", "500ms"]
+        })
         .args(arguments.split_whitespace())
         .output()
         .unwrap()
@@ -128,8 +132,16 @@ pub(crate) struct Frame {
 
 /// Answers each text or binary frame, numbered from 0, with the frames that are pushed; a Close
 /// with itself.
-pub(crate) fn answer(mut stream: TcpStream, mut respond: impl FnMut(u32, Frame, &mut Vec<Frame>)) {
+pub(crate) fn answer(mut stream: TcpStream, respond: impl FnMut(u32, Frame, &mut Vec<Frame>)) {
     accept(&mut stream, "");
+    answer_frames(stream, respond);
+}
+
+/// The same after the handshake.
+pub(crate) fn answer_frames(
+    mut stream: TcpStream,
+    mut respond: impl FnMut(u32, Frame, &mut Vec<Frame>),
+) {
     let mut input = BufReader::new(stream.try_clone().unwrap());
     let mut answers = Vec::new();
     let mut number = 0;

@@ -1,0 +1,279 @@
+//! `--versus`: two servers driven in turn, in short slices over connections that stay open, so that
+//! whatever else happens to the machine happens to both.
+//!
+//! A slice begins when the one before has been answered. In each round both have one, in random
+//! order, and the round gives one ratio of each figure. Their median has an interval from the
+//! bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13).
+
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    measure::{cost::CpuTime, stats::Tally},
+    plan::{Plan, Trial},
+    series::Sink,
+    trials::{Trials, Trying},
+    units::percent,
+};
+
+/// How many resamples an interval is from.
+const RESAMPLES: usize = 4000;
+
+/// How sure the intervals are, all figures together: Bonferroni's correction shares it out.
+const CONFIDENCE: f64 = 0.95;
+
+/// With fewer rounds nothing is said.
+const ROUNDS_MIN: usize = 10;
+
+/// Load before a slice counts.
+const SETTLE_TIME: Duration = Duration::from_millis(5);
+
+/// How two servers compare.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Versus {
+    pub(crate) urls: [String; 2],
+    pub(crate) rounds: usize,
+    pub(crate) rows: Vec<Row>,
+    /// What it comes to, in words.
+    pub(crate) conclusion: String,
+}
+
+/// A figure of both servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) unit: String,
+    /// The medians over all slices.
+    pub(crate) values: [f64; 2],
+    /// The second by the first: the median of all rounds, and its interval.
+    pub(crate) ratio: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    /// Whether the interval leaves 1 out.
+    pub(crate) is_real: bool,
+}
+
+/// What a server has done in a slice.
+#[derive(Clone, Debug, Default)]
+struct Slice {
+    rate: f64,
+    p50: f64,
+    p90: f64,
+    p99: Option<f64>,
+    cpu: Option<f64>,
+}
+
+/// Drives both groups in turn, for as long as a run is to last.
+pub(crate) fn compare<S: Sink>(
+    trials: &mut Trials<'_, S>,
+    pids: &[Vec<u32>; 2],
+) -> Result<Versus, String> {
+    let plan = trials.plan();
+    let mut rng = StdRng::seed_from_u64(plan.seed);
+    for group in [0, 1, 0, 1] {
+        // The first messages of a connection cost more than the others.
+        slice(trials, group, pids, plan.warm_up / 4)?;
+    }
+    let mut rounds: Vec<[Slice; 2]> = Vec::new();
+    let mut all: Option<Trying> = None;
+    let until = plan.now() + plan.duration;
+    while plan.now() < until && !plan.is_over() {
+        let mut round = [Slice::default(), Slice::default()];
+        let first = usize::from(rng.random::<bool>());
+        for group in [first, 1 - first] {
+            let (found, trying) = slice(trials, group, pids, plan.run.slice)?;
+            round[group] = found;
+            match &mut all {
+                None => all = Some(trying),
+                Some(all) => all.join(&trying),
+            }
+        }
+        if !plan.is_over() {
+            rounds.push(round);
+        }
+    }
+    all.into_iter().for_each(|all| trials.keep(all));
+    let urls = [0, 1].map(|group| plan.groups[group].target.url.clone());
+    Ok(Versus::of(urls, &rounds, &mut rng))
+}
+
+/// A slice of one group, until all is answered.
+fn slice<S: Sink>(
+    trials: &mut Trials<'_, S>,
+    group: usize,
+    pids: &[Vec<u32>; 2],
+    length: Duration,
+) -> Result<(Slice, Trying), String> {
+    let plan: &Plan = trials.plan();
+    let cpu = || CpuTime::of_all(&pids[group]).map(|time| time.total);
+    let before = cpu();
+    let start = plan.now();
+    let measure_from = start + SETTLE_TIME;
+    let measure_until = measure_from + length;
+    let trial = Trial { start, measure_from, measure_until, rate: None, only: Some(group) };
+    let trying = trials.attempt(trial)?;
+    let used = cpu().zip(before).map(|(after, before)| after.saturating_sub(before));
+    Ok((Slice::of(&trying.tally, group, length, used), trying))
+}
+
+impl Slice {
+    fn of(tally: &Tally, group: usize, length: Duration, cpu: Option<Duration>) -> Self {
+        let Some(stats) = tally.groups.get(group) else { return Self::default() };
+        let seconds = |time: Duration| time.as_secs_f64();
+        let p99 = stats.response.quantile(0.99).map(|bound| seconds(bound.time));
+        Self {
+            rate: stats.echoes as f64 / seconds(length).max(1e-9),
+            p50: seconds(stats.response.at(0.5).time),
+            p90: seconds(stats.response.at(0.9).time),
+            p99,
+            cpu: cpu.filter(|_| stats.all > 0).map(|cpu| seconds(cpu) / stats.all as f64),
+        }
+    }
+}
+
+impl Versus {
+    fn of(urls: [String; 2], rounds: &[[Slice; 2]], rng: &mut StdRng) -> Self {
+        let figures: [(&str, &str, f64, fn(&Slice) -> Option<f64>); 5] = [
+            ("throughput", "/s", 1.0, |slice| Some(slice.rate)),
+            ("p50", "us", 1e6, |slice| Some(slice.p50)),
+            ("p90", "us", 1e6, |slice| Some(slice.p90)),
+            ("p99", "us", 1e6, |slice| slice.p99),
+            ("server CPU", "us", 1e6, |slice| slice.cpu),
+        ];
+        let samples = figures.map(|(name, unit, scale, figure)| {
+            let pairs =
+                rounds.iter().filter_map(|[one, other]| Some([figure(one)?, figure(other)?]));
+            let pairs = pairs.filter(|pair| pair.iter().all(|value| *value > 0.0));
+            (name, unit, scale, pairs.collect::<Vec<_>>())
+        });
+        let known = samples.iter().filter(|(.., pairs)| pairs.len() >= ROUNDS_MIN).count();
+        let error = (1.0 - CONFIDENCE) / known.max(1) as f64;
+        let rows = samples.into_iter().filter(|(.., pairs)| pairs.len() >= ROUNDS_MIN);
+        let rows: Vec<Row> = rows
+            .map(|(name, unit, scale, pairs)| Row::of(name, unit, scale, &pairs, error, rng))
+            .collect();
+        let conclusion = conclude(&rows, rounds.len());
+        Self { urls, rounds: rounds.len(), rows, conclusion }
+    }
+}
+
+impl Row {
+    fn of(
+        name: &str,
+        unit: &str,
+        scale: f64,
+        pairs: &[[f64; 2]],
+        error: f64,
+        rng: &mut StdRng,
+    ) -> Self {
+        let ratios: Vec<f64> = pairs.iter().map(|[one, other]| other / one).collect();
+        let mut medians: Vec<f64> = (0..RESAMPLES)
+            .map(|_| {
+                let pick = |_| ratios[rng.random_range(0..ratios.len())];
+                median((0..ratios.len()).map(pick).collect())
+            })
+            .collect();
+        medians.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| medians[((RESAMPLES - 1) as f64 * share).round() as usize];
+        let (low, high) = (at(error / 2.0), at(1.0 - error / 2.0));
+        let values =
+            [0, 1].map(|server| scale * median(pairs.iter().map(|pair| pair[server]).collect()));
+        Self {
+            name: name.into(),
+            unit: unit.into(),
+            values,
+            ratio: median(ratios),
+            low,
+            high,
+            is_real: low > 1.0 || high < 1.0,
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    let middle = values.len() / 2;
+    let (below, middle, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    let middle = *middle;
+    match below.iter().copied().max_by(f64::total_cmp) {
+        Some(last) if (below.len() + 1).is_multiple_of(2) => f64::midpoint(last, middle),
+        _ => middle,
+    }
+}
+
+/// Whether there is a difference, in a sentence.
+fn conclude(rows: &[Row], rounds: usize) -> String {
+    if rows.is_empty() {
+        return format!("{rounds} rounds are too few to say anything: measure for longer (-d).");
+    }
+    let real: Vec<String> = rows.iter().filter(|row| row.is_real).map(Row::describe).collect();
+    if real.is_empty() {
+        let widest = rows.iter().map(|row| (row.high - 1.0).max(1.0 - row.low)).fold(0.0, f64::max);
+        return format!(
+            "No difference was found; one of more than {} would have been.",
+            percent(widest)
+        );
+    }
+    format!("The difference is real: the second server has {}.", real.join(", "))
+}
+
+impl Row {
+    fn describe(&self) -> String {
+        let (change, word) = match self.ratio > 1.0 {
+            true => (self.ratio - 1.0, "higher"),
+            false => (1.0 - self.ratio, "lower"),
+        };
+        format!("{} {} {word}", self.name, percent(change))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noisy(rng: &mut StdRng, factor: f64) -> Vec<[Slice; 2]> {
+        (0..100)
+            .map(|_| {
+                // The machine's speed changes by a third, for both of a round.
+                let speed = 1.0 + rng.random::<f64>() / 3.0;
+                let mut slice = |factor: f64| {
+                    let value = speed * factor * (1.0 + 0.1 * (rng.random::<f64>() - 0.5));
+                    Slice { rate: 1e5 / value, p50: value, p90: value, p99: None, cpu: Some(value) }
+                };
+                [slice(1.0), slice(factor)]
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_difference_is_found_and_none_is_not() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let urls = || ["ws://one".to_owned(), "ws://two".to_owned()];
+        let (mut wrong, mut found) = (0, 0);
+        for _ in 0..20 {
+            let same = Versus::of(urls(), &noisy(&mut rng, 1.0), &mut rng);
+            wrong += usize::from(same.rows.iter().any(|row| row.is_real));
+            let slower = Versus::of(urls(), &noisy(&mut rng, 1.05), &mut rng);
+            found += usize::from(slower.rows.iter().any(|row| row.is_real));
+        }
+        assert!(wrong <= 4 && found == 20, "{wrong} {found}");
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_two() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(vec![7.0]), 7.0);
+    }
+
+    #[test]
+    fn what_it_comes_to_is_said_in_a_sentence() {
+        let mut rng = StdRng::seed_from_u64(4);
+        let urls = || ["ws://one".to_owned(), "ws://two".to_owned()];
+        let slower = Versus::of(urls(), &noisy(&mut rng, 1.05), &mut rng);
+        assert!(slower.conclusion.starts_with("The difference is real: "), "{}", slower.conclusion);
+        let few = Versus::of(urls(), &noisy(&mut rng, 1.0)[..5], &mut rng);
+        assert!(few.conclusion.contains("too few"), "{}", few.conclusion);
+    }
+}

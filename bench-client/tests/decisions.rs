@@ -1,0 +1,92 @@
+//! Searching the highest rate, and comparing two servers.
+
+mod support;
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use support::{answer, bench, serve};
+
+fn report(arguments: &str) -> (Option<i32>, String) {
+    let output = bench(arguments);
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code(), text)
+}
+
+/// A server that answers 500 messages a second, one after the other.
+fn limited() -> String {
+    serve(1, |stream| {
+        answer(stream, |_, frame, answers| {
+            thread::sleep(Duration::from_millis(2));
+            answers.push(frame);
+        });
+    })
+}
+
+#[test]
+fn the_highest_rate_that_holds_is_found() {
+    let (_, text) = report(&format!(
+        "-c 1 --find-max p90<100ms --probe 500ms --repeats 1 -d 500ms -R 100 {}",
+        limited()
+    ));
+    let line = text.lines().find(|line| line.contains("is the most at which p90<100ms"));
+    let line = line.unwrap_or_else(|| panic!("{text}"));
+    let rate: f64 = line.split_whitespace().next().unwrap().replace(',', "").parse().unwrap();
+    // A sleep takes a little longer than it is asked to.
+    assert!((250.0..=560.0).contains(&rate), "{text}");
+    assert!(text.contains("confirmed") && text.contains("was too much"), "{text}");
+}
+
+#[test]
+fn an_objective_that_nothing_holds_is_said() {
+    let (code, text) =
+        report(&format!("-c 1 --find-max p50<1us --probe 100ms --repeats 1 -R 64 {}", limited()));
+    assert!(text.contains("no rate was found at which p50<1us"), "{text}");
+    assert_eq!(code, Some(1), "{text}");
+}
+
+/// A server of ours that is busy with each message for so long.
+struct Server(Child, String);
+
+impl Server {
+    fn start(spin: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wireloop-bench"))
+            .args(["--serve", "0", "--server-spin", spin])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self(child, format!("ws://{}/echo", line.trim()))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_server_that_is_slower_is_told_from_one_that_is_not() {
+    let (one, other) = (Server::start("0"), Server::start("50us"));
+    let (code, text) = report(&format!("-c 4 -d 3s --slice 50ms --versus {} {}", other.1, one.1));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("The difference is real: "), "{text}");
+    let cpu = text.lines().find(|line| line.starts_with("  server CPU")).unwrap();
+    assert!(cpu.ends_with('*') && cpu.contains(" +"), "{text}");
+}
+
+#[test]
+fn too_short_a_comparison_says_nothing() {
+    let one = Server::start("0");
+    let (code, text) = report(&format!("-c 4 -d 300ms --versus {} {}", one.1, one.1));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("too few to say anything"), "{text}");
+}
