@@ -92,7 +92,7 @@ tools() {
 needed_tools() {
     echo cargo cc
     ! wants fuzz || echo c++ flock
-    ! wants interop || echo python3 venv node npm curl
+    ! wants interop || echo python3 venv node npm curl openssl
     ! wants browser || echo python3 chromium chromedriver
     ! wants autobahn || echo python3 venv
     ! wants load || echo python3 venv
@@ -146,6 +146,8 @@ outside_tests() {
         step 'load, files of a run' "$WIRELOOP_CACHE/hdr/bin/python" bench-client/tests/hlog.py "$binary-bench"
     fi
     ! wants browser || step 'browser, report of a run' python3 bench-client/tests/report.py "$binary-bench"
+    ! wants interop || step 'interop wss, python server' \
+        "$WIRELOOP_CACHE/venv/bin/python" tests/interop/wss_server.py "$binary-bench"
     ! wants autobahn || step 'autobahn client' python3 tests/autobahn/run.py client "$binary-bench"
 }
 

@@ -15,7 +15,7 @@ use wireloop::{
 use crate::{
     compression::{Compression, LEVEL, client_side},
     run::Keys,
-    target::Target,
+    target::{Target, TargetArguments},
 };
 
 /// The name under which the suite reports this client.
@@ -58,10 +58,10 @@ const TOKEN: Token = Token { index: 0, generation: 1 };
 impl Echo {
     /// Echoes everything until the server ends the connection; returns the first text.
     fn run(url: &str) -> Result<Option<String>, String> {
-        let target = Target::resolve(url)?;
+        let target = Target::resolve(url, &TargetArguments::default())?;
         let failed = |error: std::io::Error| format!("{url}: {error}");
         let mut driver = Epoll::new().map_err(failed)?;
-        driver.connect(TOKEN, target.address, None).map_err(failed)?;
+        driver.connect(TOKEN, target.address(0), None).map_err(failed)?;
         let mut echo = Self {
             queue: SendQueue::default(),
             batch: SendBatch::default(),

@@ -7,9 +7,10 @@ use clap::{Args, Parser};
 use wireloop::DriverKind;
 
 use crate::{
-    child::Share, compression::Compression, decisions::DecisionArguments,
-    load_arguments::LoadArguments, measure::threshold::Threshold,
-    output::arguments::OutputArguments, payload::Content, units,
+    child::Share, decisions::DecisionArguments, load_arguments::LoadArguments,
+    measure::threshold::Threshold, output::arguments::OutputArguments,
+    payload::arguments::PayloadArguments, protocol::ProtocolArguments, target::TargetArguments,
+    tls::TlsArguments, units,
 };
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
@@ -72,6 +73,10 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::read_time)]
     pub(crate) connect_timeout: Duration,
 
+    /// Makes payloads the same in each run; otherwise random
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
     /// Workers of the server that is started without a URL
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) server_workers: NonZeroUsize,
@@ -132,10 +137,6 @@ pub(crate) struct RunArguments {
     #[arg(long, hide = true, value_name = "TIME", value_parser = units::read_time)]
     pub(crate) server_spin: Option<Duration>,
 
-    /// Number from which payloads follow: the same ones for the same number [default: random]
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-
     /// No progress lines
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -179,8 +180,14 @@ pub(crate) struct RunArguments {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = None::<&str>)]
 pub(crate) struct GroupArguments {
-    /// Server to measure, as ws://HOST:PORT/PATH
+    /// Server to measure, as ws://HOST:PORT/PATH, wss:// or ws+unix:/SOCKET:/PATH
     pub(crate) url: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) target: TargetArguments,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
 
     #[command(flatten)]
     pub(crate) load: LoadArguments,
@@ -190,49 +197,6 @@ pub(crate) struct GroupArguments {
 
     #[command(flatten)]
     pub(crate) protocol: ProtocolArguments,
-}
-
-/// What messages hold.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct PayloadArguments {
-    /// Payload of a message. From 16 bytes on it names its connection and its place there, so that
-    /// lost, repeated and reordered messages are told apart; shorter ones are compared with the one
-    /// that is due
-    #[arg(short, long, value_name = "SIZE", default_value = "20", value_parser = units::size)]
-    pub(crate) size: usize,
-
-    /// Send text; otherwise binary
-    #[arg(long)]
-    pub(crate) text: bool,
-
-    /// Send JSON-like text, which compresses as real messages do
-    #[arg(long = "json-like", conflicts_with = "text")]
-    pub(crate) json: bool,
-}
-
-/// How the protocol is spoken.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ProtocolArguments {
-    /// permessage-deflate to offer: off, fresh (each message by itself) or kept (messages may
-    /// refer to earlier ones)
-    #[arg(
-        long,
-        value_enum,
-        value_name = "MODE",
-        default_value = "off",
-        hide_possible_values = true
-    )]
-    pub(crate) compression: Compression,
-}
-
-impl PayloadArguments {
-    pub(crate) fn content(&self) -> Content {
-        match (self.json, self.text) {
-            (true, _) => Content::Json,
-            (false, true) => Content::Text,
-            (false, false) => Content::Bytes,
-        }
-    }
 }
 
 fn driver(name: &str) -> Result<DriverKind, String> {

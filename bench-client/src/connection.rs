@@ -1,22 +1,26 @@
 //! One connection of the load: from connecting to closed, with the messages that are on their way.
 
-use std::{io, time::Duration};
+use std::{io, mem, time::Duration};
 
 use wireloop::{
-    http::{ClientHandshake, ClientRequest},
+    http::Established,
     io::{SendQueue, Token},
     ws::{
-        CloseCode, CloseFrame, Deflation, Event, Input, Kind, Limits, ReadMode, Receiver, Role,
-        Rules, Sender,
+        CloseFrame, Deflation, Event, Input, Kind, Limits, ReadMode, Receiver, Role, Rules, Sender,
     },
 };
 
+mod control;
+mod sending;
+
 use crate::{
     compression,
+    handshake::Opening,
     measure::failure::Failure,
     run::Run,
     timers::Timer,
-    window::{Echo, Message, OVERTAKEN_MAX, Settled, Window},
+    tls::Tls,
+    window::{Echo, Message, Window},
 };
 
 /// What a server may send that is asked for echoes of a certain size: more than that, but nothing
@@ -25,6 +29,9 @@ fn rules(size: usize) -> Rules {
     let most = size.saturating_mul(2).max(1 << 20);
     Rules::new(Role::Client, Limits { frame_bytes: most, message_bytes: most, fragments: 1 << 20 })
 }
+
+/// How much may wait for a server that does not read before it is sent no more than echoes allow.
+const PENDING_MAX: usize = 16 << 20;
 
 /// A connection.
 #[derive(Debug)]
@@ -38,6 +45,8 @@ pub(crate) struct Connection {
     pub(crate) queue: SendQueue,
     receiver: Receiver,
     sender: Sender,
+    /// If the connection is secured.
+    tls: Option<Box<Tls>>,
     /// permessage-deflate, if the server agreed to it.
     deflation: Option<Box<Deflation>>,
     /// The messages that are on their way.
@@ -55,18 +64,11 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) enum State {
     Connecting(Duration),
-    Handshaking(Duration, Box<Handshaking>),
+    Opening(Duration, Box<Opening>),
     Open,
     /// A Close frame has been sent.
     Closing,
     Closed,
-}
-
-#[derive(Debug)]
-pub(crate) struct Handshaking {
-    handshake: ClientHandshake,
-    /// What has arrived of the response.
-    input: Vec<u8>,
 }
 
 impl Connection {
@@ -80,6 +82,7 @@ impl Connection {
             queue: SendQueue::default(),
             receiver: Receiver::default(),
             sender: Sender::default(),
+            tls: None,
             deflation: None,
             window: Window::default(),
             begun: now,
@@ -100,6 +103,10 @@ impl Connection {
         self.group.into()
     }
 
+    pub(crate) fn number(&self) -> usize {
+        self.number as usize
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
     }
@@ -111,7 +118,7 @@ impl Connection {
     /// Since when the connection is not open yet.
     pub(crate) fn opening_since(&self) -> Option<Duration> {
         match self.state {
-            State::Connecting(since) | State::Handshaking(since, _) => Some(since),
+            State::Connecting(since) | State::Opening(since, _) => Some(since),
             _ => None,
         }
     }
@@ -120,31 +127,18 @@ impl Connection {
         self.window.waiting()
     }
 
-    /// Nothing is awaited any more: counts the messages without an echo.
-    pub(crate) fn abandon(&mut self, now: Duration, run: &mut Run<'_>) {
-        while let Some(Settled { message, was_overtaken, .. }) = self.window.take_first() {
-            let failure = if was_overtaken { Failure::Lost } else { Failure::Unanswered };
-            run.fails(self.group(), failure);
-            run.record_unanswered(self.group(), message.intended, message.sent, now);
-        }
-    }
-
-    /// The connection is established: begins the opening handshake.
-    pub(crate) fn connected(&mut self, run: &mut Run<'_>) -> Result<(), Failure> {
+    /// The connection is established: begins the handshake of TLS or that of RFC 6455.
+    pub(crate) fn connected(&mut self, now: Duration, run: &mut Run<'_>) -> Result<(), Failure> {
         let State::Connecting(since) = self.state else { return Ok(()) };
-        let plan = run.group(self.group());
-        let target = &plan.target;
-        let request = ClientRequest {
-            host: &target.host,
-            target: &target.path,
-            key: run.keys.handshake(),
-            protocols: &[],
-            deflate: plan.arguments.protocol.compression.offer(),
-            headers: &http::HeaderMap::new(),
-        };
-        let handshake = ClientHandshake::start(&request, &mut run.batch.bytes)?;
-        let handshaking = Handshaking { handshake, input: Vec::new() };
-        self.state = State::Handshaking(since, Box::new(handshaking));
+        let group = self.group();
+        run.stats(group).phases.connect.record(now.saturating_sub(since));
+        let plan = run.group(group);
+        let mut opening = Opening::new(now);
+        match &plan.tls {
+            Some(tls) => self.tls = Some(Box::new(tls.connect()?)),
+            None => opening.ask(plan, run)?,
+        }
+        self.state = State::Opening(since, opening);
         Ok(())
     }
 
@@ -155,26 +149,51 @@ impl Connection {
         now: Duration,
         run: &mut Run<'_>,
     ) -> Result<(), Failure> {
-        let State::Handshaking(since, handshaking) = &mut self.state else {
+        let Some(tls) = &mut self.tls else { return self.take(bytes, now, run) };
+        let mut plain = mem::take(&mut run.plain);
+        plain.clear();
+        let result = tls.read(bytes, &mut plain);
+        let taken = self.take(&mut plain, now, run);
+        run.plain = plain;
+        taken?;
+        if result? { Err(ended(Ok(()), self.is_open())) } else { Ok(()) }
+    }
+
+    /// Takes what has arrived, without TLS.
+    fn take(&mut self, bytes: &mut [u8], now: Duration, run: &mut Run<'_>) -> Result<(), Failure> {
+        let group = self.group();
+        let State::Opening(since, opening) = &mut self.state else {
             return self.take_frames(bytes, now, run);
         };
-        handshaking.input.extend_from_slice(bytes);
-        let Some(established) = handshaking.handshake.read(&handshaking.input)? else {
-            return Ok(());
-        };
-        let mut rest = handshaking.input.split_off(established.consumed);
-        let group = usize::from(self.group);
-        run.stats(group).phases.opening.record(now.saturating_sub(*since));
-        run.stats(group).opened += 1;
+        if !opening.has_asked() && self.tls.as_ref().is_some_and(|tls| !tls.is_handshaking()) {
+            run.stats(group).phases.tls.record(opening.step(now));
+            opening.ask(run.group(group), run)?;
+        }
+        let Some((established, mut rest)) = opening.read(bytes)? else { return Ok(()) };
+        let phases = &mut run.stats(group).phases;
+        phases.upgrade.record(opening.step(now));
+        phases.opening.record(now.saturating_sub(*since));
+        self.opened(established, run);
+        self.begin(now, run);
+        self.take_frames(&mut rest, now, run)
+    }
+
+    fn opened(&mut self, established: Established, run: &mut Run<'_>) {
+        let group = self.group();
         run.intervals[group].opened += 1;
+        let has_offered = !run.group(group).arguments.protocol.subprotocols.is_empty();
+        let stats = run.stats(group);
+        stats.opened += 1;
+        if has_offered {
+            let chosen = established.protocol.unwrap_or_default();
+            *stats.subprotocols.entry(chosen).or_default() += 1;
+        }
         if let Some(agreed) = established.deflate {
-            run.stats(group).compressed += 1;
+            stats.compressed += 1;
             self.deflation = Some(Box::new(compression::client_side(agreed)));
         }
         self.state = State::Open;
         self.was_open = true;
-        self.begin(now, run);
-        self.take_frames(&mut rest, now, run)
     }
 
     /// The connection is open. One that comes in the place of another begins to send.
@@ -203,9 +222,13 @@ impl Connection {
         run: &mut Run<'_>,
     ) -> Result<(), Failure> {
         let compression = self.deflation.as_ref().map(|deflation| deflation.receives());
-        let rules = Rules { compression, ..rules(run.group(self.group()).arguments.payload.size) };
-        let mut receiver = std::mem::take(&mut self.receiver);
-        let mut workspace = std::mem::take(&mut run.workspace);
+        let plan = run.group(self.group());
+        let rules = Rules { compression, ..rules(plan.payloads.largest()) };
+        if compression.is_some() {
+            run.stats(self.group()).received_compressed.compressed += bytes.len() as u64;
+        }
+        let mut receiver = mem::take(&mut self.receiver);
+        let mut workspace = mem::take(&mut run.workspace);
         let mut input = Input::new(bytes);
         let result = loop {
             let wanted = Some(ReadMode::Message);
@@ -215,18 +238,15 @@ impl Connection {
                     self.take_echo(Kind::Text, text.as_bytes(), now, run);
                 }
                 Ok(Some(Event::Binary(bytes))) => self.take_echo(Kind::Binary, bytes, now, run),
-                Ok(Some(Event::Ping(payload))) => {
-                    let key = Some(run.keys.mask());
-                    // Refused after a Close, when no answer is due.
-                    let _ = self.sender.pong(&mut run.batch.bytes, payload, key);
-                }
+                Ok(Some(Event::Ping(payload))) => self.answer(payload, run),
+                Ok(Some(Event::Pong(payload))) => self.take_pong(payload, now, run),
                 Ok(Some(Event::Close(frame))) => break self.take_close(frame, run),
-                Ok(Some(Event::Pong(_) | Event::Frame { .. })) => {}
+                Ok(Some(Event::Frame { .. })) => {}
                 Err(error) => {
                     // 7.1.7: the server is told why; the connection is given up after that.
                     let reason = error.to_string();
                     let frame = CloseFrame { code: error.close_code(), reason: &reason };
-                    let key = Some(run.keys.mask());
+                    let key = run.mask(self.group());
                     let _ = self.sender.close(&mut run.batch.bytes, Some(frame), key);
                     break Err(error.into());
                 }
@@ -266,6 +286,12 @@ impl Connection {
             run.fails(group, Failure::Reordered);
         }
         let Message { intended, sent } = settled.message;
+        if sequence == 0 {
+            run.stats(group).phases.first_message.record(now.saturating_sub(sent));
+        }
+        if self.deflation.is_some() {
+            run.stats(group).received_compressed.plain += payload.len() as u64;
+        }
         run.record(group, payload.len(), intended, sent, now);
         self.release(&settled, now, run);
         while let Some(lost) = self.window.take_lost() {
@@ -278,7 +304,7 @@ impl Connection {
     /// Compares a message of a publisher with what that has sent, to the byte.
     fn take_delivery(&self, kind: Kind, payload: &[u8], now: Duration, run: &mut Run<'_>) {
         let (group, plan) = (self.group(), run.group(self.group()));
-        let Some((owner, sequence)) = plan.payloads.named(payload) else {
+        let Some((owner, sequence)) = plan.payloads.named(payload, u32::MAX) else {
             return run.fails(group, Failure::Unexpected);
         };
         if owner == self.number {
@@ -293,109 +319,6 @@ impl Connection {
             run.fan_out.receive(owner, sequence, now);
             if kind != plan.kind {
                 run.fails(group, Failure::WrongKind);
-            }
-        }
-    }
-
-    /// In a closed loop, sends another message in the place of one that is settled.
-    fn release(&mut self, settled: &Settled, now: Duration, run: &mut Run<'_>) {
-        if settled.frees && run.releases(self.group()) && self.is_open() && self.left > 0 {
-            let think = run.group(self.group()).arguments.load.think;
-            match think.is_zero() {
-                true => self.send(now, now, run),
-                false => run.timers.push(now + think, self.token, Timer::Send),
-            }
-        }
-        self.leave_if_done(now, run);
-    }
-
-    /// In a closed loop, sends others in the place of messages that have been on their way for
-    /// too long. These are counted when a later one is answered, or at the end. A server that
-    /// answers none of very many is given no more.
-    pub(crate) fn replace_late(&mut self, now: Duration, run: &mut Run<'_>) {
-        let load = &run.group(self.group()).arguments.load;
-        if self.window.waiting() >= load.depth.get() + OVERTAKEN_MAX {
-            return;
-        }
-        let moment = now.saturating_sub(load.answer_timeout);
-        for _ in 0..self.window.give_up(moment) {
-            self.send(now, now, run);
-        }
-    }
-
-    /// In a closed loop, sends the first messages.
-    pub(crate) fn send_first(&mut self, now: Duration, run: &mut Run<'_>) {
-        let depth = run.group(self.group()).arguments.load.depth.get().min(self.left as usize);
-        self.window.reserve(depth);
-        for _ in 0..depth {
-            self.send(now, now, run);
-        }
-    }
-
-    fn take_close(
-        &mut self,
-        frame: Option<CloseFrame<'_>>,
-        run: &mut Run<'_>,
-    ) -> Result<(), Failure> {
-        if matches!(self.state, State::Closing) {
-            self.state = State::Closed;
-            return Ok(());
-        }
-        let key = Some(run.keys.mask());
-        // This end has sent no Close yet, and the peer's code has been checked.
-        let _ = self.sender.close(&mut run.batch.bytes, frame, key);
-        let code = frame.map_or(CloseCode::NO_STATUS, |frame| frame.code);
-        Err(Failure::ClosedByServer(code.0))
-    }
-
-    /// Sends the next message.
-    pub(crate) fn send(&mut self, intended: Duration, now: Duration, run: &mut Run<'_>) {
-        let sequence = self.window.next();
-        let plan = run.group(self.group());
-        plan.payloads.write(self.number, sequence as u32, &mut run.scratch);
-        let key = Some(run.keys.mask());
-        let kind = plan.kind;
-        let out = &mut run.batch.bytes;
-        let sent = match &mut self.deflation {
-            None => self.sender.message(out, kind, &run.scratch, key),
-            Some(deflation) => {
-                let deflater = &mut run.deflater;
-                self.sender.deflated_message(out, kind, &run.scratch, key, deflation, deflater)
-            }
-        };
-        // Refused only after a Close, and then the connection is not open.
-        if sent.is_ok() {
-            self.left = self.left.saturating_sub(u32::from(self.left != u32::MAX));
-            self.window.push(Message { intended, sent: now });
-        }
-    }
-
-    /// Starts the closing handshake.
-    pub(crate) fn close(&mut self, run: &mut Run<'_>) {
-        let frame = CloseFrame { code: CloseCode::NORMAL, reason: "" };
-        let key = Some(run.keys.mask());
-        if self.is_open() && self.sender.close(&mut run.batch.bytes, Some(frame), key).is_ok() {
-            self.state = State::Closing;
-        }
-    }
-
-    /// The kernel was given what was sent since the last call, at `time`.
-    pub(crate) fn stamp(&mut self, time: Duration, run: &mut Run<'_>) {
-        let group = self.group();
-        let bytes = run.group(group).arguments.payload.size;
-        let is_open_loop = run.is_open_loop(group);
-        for message in self.window.stamp() {
-            message.sent = time;
-            if !is_open_loop {
-                // In a closed loop a message is due when it is written.
-                message.intended = time;
-            }
-            run.record_sent(group, bytes, message.intended, time);
-        }
-        if run.group(group).arguments.load.publishers.is_some() {
-            for (sequence, message) in self.window.drain() {
-                let counts = run.measures(message.intended);
-                run.fan_out.publish(self.number, sequence, message.intended, counts);
             }
         }
     }
@@ -416,6 +339,8 @@ pub(crate) fn not_connected(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Failure::ConnectRefused,
         io::ErrorKind::TimedOut => Failure::ConnectTimeout,
+        // By a server that has accepted it before.
+        io::ErrorKind::ConnectionReset => Failure::Reset,
         _ => Failure::Connect(error.raw_os_error().unwrap_or(0)),
     }
 }

@@ -154,7 +154,8 @@ impl Collector {
             return;
         }
         stats.echoes += times.len() as u64;
-        stats.echoed_bytes += plan.groups[group].payload_bytes() * times.len() as u64;
+        let bytes = plan.groups[group].payloads.size(name.0, name.1);
+        stats.echoed_bytes += (bytes * times.len()) as u64;
         times.iter().for_each(|time| stats.response.record(after(time)));
         let age = now.saturating_sub(intended);
         (0..missing).for_each(|_| stats.response.record_unanswered(age));

@@ -57,7 +57,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let commands = commands(driver.waker());
     let mut client = Client {
         driver,
-        target: Target::resolve(arguments.group.url.as_deref().unwrap_or_default())?,
+        target: Target::resolve(
+            arguments.group.url.as_deref().unwrap_or_default(),
+            &arguments.group.target,
+        )?,
         source: arguments.run.hold_source.unwrap_or(Ipv4Addr::LOCALHOST),
         wanted: arguments.group.load.connections.get(),
         connecting: arguments.run.connecting.get(),
@@ -198,7 +201,7 @@ impl<D: Driver> Client<D> {
             sequence: 0,
         });
         self.shared.opening += 1;
-        if let Err(error) = self.driver.connect(token, self.target.address, source) {
+        if let Err(error) = self.driver.connect(token, self.target.address(index), source) {
             self.lose(token, not_connected(&error));
         }
     }

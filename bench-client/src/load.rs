@@ -19,6 +19,9 @@ use crate::{
 /// How long a thread waits at most before it looks around.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 
+/// How long a full queue is left alone.
+const POSTPONED: Duration = Duration::from_millis(1);
+
 /// How long the closing handshakes may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -56,6 +59,8 @@ pub(crate) struct Loader<'p, D> {
     /// Within the measurement.
     watch: Option<Watch>,
     failed: Vec<(Token, Failure)>,
+    /// Connections that are still to be made: the server's queue was full.
+    postponed: Vec<Token>,
     /// Connections that have more to send than what is in the batch.
     following: Vec<Token>,
 }
@@ -88,6 +93,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             next_tell: Duration::ZERO,
             watch: None,
             failed: Vec::new(),
+            postponed: Vec::new(),
             following: Vec::new(),
         }
     }
@@ -173,6 +179,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             let mut wait = end.saturating_sub(now).min(LOOK_AROUND);
             self.send_due(trial.start);
             self.begin_sessions(trial.start);
+            self.ping_due(trial.start);
             self.replace_late();
             let due = self.squads.iter().map(Squad::due).min().unwrap_or(Duration::MAX);
             let due = trial.start.saturating_add(due);
@@ -244,11 +251,27 @@ impl<'p, D: Driver> Loader<'p, D> {
         }
     }
 
+    /// Pings the connections whose turn it is.
+    fn ping_due(&mut self, start: Duration) {
+        for place in 0..self.squads.len() {
+            for _ in 0..SENDS_PER_PASS {
+                let since_start = self.now().saturating_sub(start);
+                let Squad { slots, pings, .. } = &mut self.squads[place];
+                let Some((number, _)) = pings.as_mut().and_then(|pings| pings.take(since_start))
+                else {
+                    break;
+                };
+                let index = slots.start + (number % slots.len() as u64) as usize;
+                self.with(index, |connection, now, run| connection.ping(now, run));
+            }
+        }
+    }
+
     /// Sends a message of an open loop, if that is possible.
     fn send_one(&mut self, group: usize, index: usize, intended: Duration) {
         let most = self.run.group(group).arguments.load.max_in_flight.get();
         let connection = &self.connections[index];
-        if connection.is_open() && connection.left > 0 && connection.in_flight() < most {
+        if connection.is_open() && connection.left > 0 && connection.has_room(most) {
             self.with(index, |connection, now, run| connection.send(intended, now, run));
         } else if self.run.measures(intended) {
             let is_open = connection.is_open();

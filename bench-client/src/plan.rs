@@ -13,8 +13,9 @@ use crate::{
     cli::{GroupArguments, RunArguments},
     measure::results::Group,
     pacer::Shape,
-    payload::{Content, Payloads},
+    payload::Payloads,
     target::Target,
+    tls::TlsPlan,
     units::plural,
 };
 
@@ -54,6 +55,10 @@ pub(crate) struct GroupPlan {
     pub(crate) name: String,
     pub(crate) arguments: GroupArguments,
     pub(crate) target: Target,
+    /// If the connections are secured.
+    pub(crate) tls: Option<TlsPlan>,
+    /// The handshake's further headers.
+    pub(crate) headers: http::HeaderMap,
     pub(crate) payloads: Payloads,
     pub(crate) kind: Kind,
     /// The number of its first connection among those of all groups.
@@ -151,16 +156,18 @@ impl GroupPlan {
         target: Target,
         first: usize,
         rng: &mut StdRng,
-    ) -> Self {
-        let content = arguments.payload.content();
-        Self {
-            payloads: Payloads::new(arguments.payload.size, content, rng),
-            kind: if content == Content::Bytes { Kind::Binary } else { Kind::Text },
+    ) -> Result<Self, String> {
+        let payloads = Payloads::new(&arguments.payload, rng)?;
+        Ok(Self {
+            tls: arguments.tls.plan(&target)?,
+            headers: arguments.protocol.header_map(),
+            kind: payloads.kind(),
+            payloads,
             name,
             arguments,
             target,
             first,
-        }
+        })
     }
 
     /// The messages of an open loop over time.
@@ -179,11 +186,6 @@ impl GroupPlan {
         (self.first..self.first + publishers).contains(&(number as usize))
     }
 
-    /// The bytes of a payload, on average.
-    pub(crate) fn payload_bytes(&self) -> u64 {
-        self.arguments.payload.size as u64
-    }
-
     /// Whether a message is due at a certain time, and not when another one is answered.
     pub(crate) fn is_open_loop(&self) -> bool {
         self.arguments.load.rate.is_some() || !self.arguments.load.stages.is_empty()
@@ -191,23 +193,23 @@ impl GroupPlan {
 
     /// What the report says about the group.
     pub(crate) fn describe(&self, trial: &Trial) -> Group {
-        let GroupArguments { load, payload, .. } = &self.arguments;
+        let GroupArguments { load, protocol, tls, .. } = &self.arguments;
         let offered = self.shape(trial).map(|shape| {
             let due = |moment: Duration| shape.due(moment.saturating_sub(trial.start));
             let messages = due(trial.measure_until) - due(trial.measure_from);
             messages / trial.measure_until.saturating_sub(trial.measure_from).as_secs_f64()
         });
-        let kind = match payload.content() {
-            Content::Bytes => "binary",
-            Content::Text => "text",
-            Content::Json => "JSON-like text",
-        };
         let pattern = load.describe(offered);
         let connections = plural(load.connections.get(), "connection");
         Group {
             name: self.name.clone(),
             url: self.target.url.clone(),
-            load: format!("{connections}, {} B {kind}, {pattern}", payload.size),
+            load: format!(
+                "{connections}, {}, {pattern}{}{}",
+                self.payloads.describe(),
+                protocol.remarks(),
+                tls.remarks()
+            ),
             connections: load.connections.get(),
             must_open: if load.sessions.is_some() { 0 } else { load.connections.get() },
             is_idle: load.idle,

@@ -34,6 +34,8 @@ pub(crate) struct Run<'p> {
     pub(crate) scratch: Vec<u8>,
     pub(crate) timers: Timers,
     pub(crate) fan_out: Watcher,
+    /// What TLS has decrypted.
+    pub(crate) plain: Vec<u8>,
     /// What is under way, from its start until all answers have come.
     pub(crate) trial: Option<Trial>,
     /// Whether messages are being sent.
@@ -53,6 +55,7 @@ impl<'p> Run<'p> {
             scratch: Vec::new(),
             timers: Timers::default(),
             fan_out: Watcher::default(),
+            plain: Vec::new(),
             trial: None,
             is_loading: false,
         };
@@ -68,6 +71,12 @@ impl<'p> Run<'p> {
 
     pub(crate) fn group(&self, group: usize) -> &'p GroupPlan {
         &self.plan.groups[group]
+    }
+
+    /// The masking key of a frame.
+    pub(crate) fn mask(&mut self, group: usize) -> Option<[u8; 4]> {
+        let fixed = self.group(group).arguments.protocol.mask();
+        fixed.or_else(|| Some(self.keys.mask()))
     }
 
     pub(crate) fn stats(&mut self, group: usize) -> &mut Stats {

@@ -23,7 +23,8 @@ use crate::{
 /// The first rate that is tried, unless another one is given.
 const FIRST_RATE: f64 = 1000.0;
 
-/// A rate that nobody asks for: the search ends here.
+/// Rates that nobody asks for: the search ends here.
+const RATE_MIN: f64 = 10.0;
 const RATE_MAX: f64 = 1e9;
 
 /// The search ends when it knows the rate so well: to a twentieth.
@@ -92,7 +93,7 @@ pub(crate) fn find<S: Sink>(trials: &mut Trials<'_, S>) -> Result<Search, String
             (Some(good), Some(bad)) if bad / good <= PRECISION => break,
             (Some(good), Some(bad)) => (good * bad).sqrt(),
             (Some(good), None) => good * 2.0,
-            (None, Some(bad)) if bad <= 1.0 => break,
+            (None, Some(bad)) if bad <= RATE_MIN => break,
             (None, _) => rate / 4.0,
         };
     }

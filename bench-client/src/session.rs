@@ -15,7 +15,6 @@ use crate::{
         results::{Environment, Outcome, Results, SCHEMA},
         verdict::Evidence,
     },
-    payload::is_named,
     plan::{End, GroupPlan, Plan, Trial},
     scenario::Scenario,
     search,
@@ -50,7 +49,7 @@ impl Session {
             let other = GroupArguments { url: Some(url.clone()), ..group.clone() };
             groups = vec![("first".into(), group.clone()), ("second".into(), other)];
         }
-        groups.iter().try_for_each(|(_, group)| check(group))?;
+        groups.iter().try_for_each(|(_, group)| group.load.check())?;
         let connections: usize = groups.iter().map(|(_, group)| group.load.connections.get()).sum();
         let room = sys::raise_file_limit().saturating_sub(RESERVED_FILES).max(1) as usize;
         let processes = match run.processes {
@@ -84,13 +83,20 @@ impl Session {
             let path = if group.load.publishers.is_some() { "/broadcast" } else { "/echo" };
             let base = default_url.as_deref().unwrap_or_default();
             let url = group.url.clone().unwrap_or_else(|| format!("{base}{path}"));
-            let target = Target::resolve(&url)?;
+            let target = Target::resolve(&url, &group.target)?;
             let first = plans.last().map_or(0, |last| last.first + last.connections());
             let mut rng = StdRng::seed_from_u64(seed.wrapping_add(plans.len() as u64));
-            plans.push(GroupPlan::new(name, group, target, first, &mut rng));
+            let plan = GroupPlan::new(name, group, target, first, &mut rng)?;
+            if plan.arguments.load.publishers.is_some() && !plan.payloads.are_named() {
+                return Err(
+                    "publishers need room for the name of a message: give -s 16 or more".into()
+                );
+            }
+            plans.push(plan);
         }
         if pids.is_empty() {
-            pids = plans.iter().flat_map(|group| listeners(group.target.address)).collect();
+            let addresses = plans.iter().flat_map(|group| group.target.internet());
+            pids = addresses.flat_map(listeners).collect();
             pids.sort_unstable();
             pids.dedup();
         }
@@ -115,7 +121,10 @@ impl Session {
         let processors = self.client_processors();
         let environment = Environment {
             placement: self.placement(&processors),
-            same_host: plan.groups.iter().all(|group| is_here(group.target.address.ip())),
+            same_host: plan
+                .groups
+                .iter()
+                .all(|group| group.target.internet().all(|address| is_here(address.ip()))),
             ..Environment::observe()
         };
         interrupt_on_signals(Arc::clone(&plan)).map_err(|error| format!("cannot run: {error}"))?;
@@ -132,7 +141,10 @@ impl Session {
                 trials.keep(trying);
             }
         }
-        let Tried { trial, measured, tally, server, stolen, series } = trials.finish()?;
+        let Tried { trial, measured, mut tally, server, stolen, series } = trials.finish()?;
+        for (group, stats) in plan.groups.iter().zip(&mut tally.groups) {
+            group.target.resolving.iter().for_each(|time| stats.phases.dns.record(*time));
+        }
         let complaint = self.local.take().and_then(|server| server.stop().err());
         let trial = trial.unwrap_or_else(|| plan.trial(plan.now()));
         let groups: Vec<_> = plan.groups.iter().map(|group| group.describe(&trial)).collect();
@@ -163,8 +175,12 @@ impl Session {
     /// The processes of both servers of a comparison, as far as they are known.
     fn rivals(&self) -> [Vec<u32>; 2] {
         let of = |place: usize| {
-            let address = self.plan.groups.get(place).map(|group| group.target.address);
-            address.map(listeners).unwrap_or_default()
+            let group = self.plan.groups.get(place);
+            group
+                .into_iter()
+                .flat_map(|group| group.target.internet())
+                .flat_map(listeners)
+                .collect()
         };
         [of(0), of(1)]
     }
@@ -215,15 +231,6 @@ impl Session {
             (count, _) => format!("server: wireloop, {count} processes of its own; {client}"),
         }
     }
-}
-
-/// Says what a group cannot do.
-fn check(group: &GroupArguments) -> Result<(), String> {
-    group.load.check()?;
-    if group.load.publishers.is_some() && !is_named(group.payload.size) {
-        return Err("publishers need room for the name of a message: give -s 16 or more".into());
-    }
-    Ok(())
 }
 
 fn list(processors: &[usize]) -> String {

@@ -28,6 +28,7 @@ pub(crate) struct Squad {
     pub(crate) sessions: Option<Pacer>,
     /// Messages of an open loop.
     pub(crate) pacer: Option<Pacer>,
+    pub(crate) pings: Option<Pacer>,
     /// How many of the connections are publishers: they come first.
     publishers: usize,
     /// What part of the group this is, and which part of a gap its messages are late.
@@ -67,6 +68,7 @@ impl Squad {
             publishers: publishers.len(),
             share: publishers.len() as f64 / sends as f64,
             phase: workers.start as f64 / all as f64,
+            pings: None,
         }
     }
 
@@ -80,6 +82,12 @@ impl Squad {
 
     /// A trial begins, in which the group takes part or not.
     pub(crate) fn begin(&mut self, plan: &GroupPlan, trial: Option<&Trial>) {
+        let every = plan.arguments.protocol.ping_every;
+        let every = every.filter(|_| trial.is_some() && !self.slots.is_empty());
+        self.pings = every.map(|every| {
+            let rate = Shape::constant(self.slots.len() as f64 / every.as_secs_f64());
+            Pacer::shaped(rate, 1.0, self.phase, None)
+        });
         let load = &plan.arguments.load;
         let gaps = || load.poisson.then(rand::make_rng::<StdRng>);
         let sessions = load.sessions.filter(|_| trial.is_some());
@@ -127,10 +135,10 @@ impl Squad {
         }
     }
 
-    /// When the next message or session is due, after the trial's start.
+    /// When the next message, ping or session is due, after the trial's start.
     pub(crate) fn due(&self) -> Duration {
-        let due = |pacer: &Option<Pacer>| pacer.as_ref().map_or(Duration::MAX, Pacer::due);
-        due(&self.pacer).min(due(&self.sessions))
+        let pacers = self.pacer.iter().chain(&self.pings).chain(&self.sessions);
+        pacers.map(Pacer::due).min().unwrap_or(Duration::MAX)
     }
 }
 

@@ -133,9 +133,12 @@ impl Slice {
     }
 }
 
+/// A figure's name, its unit, what makes seconds that, and its value in a slice.
+type Figure = (&'static str, &'static str, f64, fn(&Slice) -> Option<f64>);
+
 impl Versus {
     fn of(urls: [String; 2], rounds: &[[Slice; 2]], rng: &mut StdRng) -> Self {
-        let figures: [(&str, &str, f64, fn(&Slice) -> Option<f64>); 5] = [
+        let figures: [Figure; 5] = [
             ("throughput", "/s", 1.0, |slice| Some(slice.rate)),
             ("p50", "us", 1e6, |slice| Some(slice.p50)),
             ("p90", "us", 1e6, |slice| Some(slice.p90)),
@@ -193,11 +196,11 @@ impl Row {
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
-    let middle = values.len() / 2;
+    let (middle, is_even) = (values.len() / 2, values.len().is_multiple_of(2));
     let (below, middle, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
     let middle = *middle;
     match below.iter().copied().max_by(f64::total_cmp) {
-        Some(last) if (below.len() + 1).is_multiple_of(2) => f64::midpoint(last, middle),
+        Some(last) if is_even => f64::midpoint(last, middle),
         _ => middle,
     }
 }

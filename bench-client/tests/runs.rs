@@ -54,7 +54,7 @@ fn an_open_loop_keeps_its_rate() {
 
 #[test]
 fn a_rate_beyond_the_client_is_invalid_and_has_its_own_exit_code() {
-    let output = bench("-c 1 -R 100m --max-in-flight 1000000000 --drain 10s -d 100ms");
+    let output = bench("-c 1 -R 100m --max-in-flight 1000000000 --drain 10s -d 300ms");
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains("INVALID: ") && text.contains("messages were sent"), "{text}");
@@ -141,9 +141,8 @@ fn a_run_ends_when_all_connections_have_failed() {
 
 #[test]
 fn a_wrong_url_is_one_line_that_says_what_to_do() {
-    for url in ["http://127.0.0.1/", "wss://127.0.0.1/", "nonsense"] {
+    for url in ["http://127.0.0.1/", "ws://127.0.0.1/#x", "ws://nowhere.invalid/", "nonsense"] {
         let text = failure(url);
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.contains("ws://"), "{text}");
     }
 }

@@ -21,7 +21,7 @@ use rustix::{io::Errno, net::Shutdown};
 mod listeners;
 
 use self::listeners::Listeners;
-use super::{Completion, Driver, SendBatch, Token, Waker, sys, timer::Timer};
+use super::{Address, Completion, Driver, SendBatch, Token, Waker, sys, timer::Timer};
 
 /// What one receive may bring. Small enough to stay in the second-level cache together with what
 /// is sent in reply, and twice what a message of 64 KiB needs to come in one piece.
@@ -330,7 +330,7 @@ impl Driver for Epoll {
     fn connect(
         &mut self,
         token: Token,
-        address: SocketAddr,
+        address: &Address,
         source: Option<SocketAddr>,
     ) -> io::Result<()> {
         let fd = sys::connect(address, source)?;

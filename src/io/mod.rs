@@ -22,7 +22,7 @@
 //!   [`Completion::Closed`], and only after it the token's index may be used again.
 //! - Time is the driver's: [`now`](Driver::now).
 
-use std::{fmt, io, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 mod epoll;
 mod send_queue;
@@ -43,6 +43,21 @@ pub struct Token {
     pub index: u32,
     /// Different for each use of the place; below 2^32 - 1.
     pub generation: u32,
+}
+
+/// Where a connection leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A port of a host.
+    Internet(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Internet(address)
+    }
 }
 
 /// What has been done. See the [contract](self#the-contract).
@@ -141,11 +156,12 @@ pub trait Driver: Sized {
     ///
     /// # Errors
     ///
-    /// The kernel's, if no socket could be made; there is then no completion.
+    /// The kernel's, if no socket could be made; there is then no completion. `WouldBlock` says
+    /// that the queue of a Unix socket is full: the same call may succeed later.
     fn connect(
         &mut self,
         token: Token,
-        address: SocketAddr,
+        address: &Address,
         source: Option<SocketAddr>,
     ) -> io::Result<()>;
 

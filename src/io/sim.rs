@@ -22,7 +22,7 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{Completion, Driver, SendBatch, Token, Waker};
+use super::{Address, Completion, Driver, SendBatch, Token, Waker};
 
 /// How likely each fault is, in thousandths of the occasions it has.
 #[derive(Clone, Copy, Debug, Default)]
@@ -325,7 +325,7 @@ impl Driver for Sim {
     fn connect(
         &mut self,
         _token: Token,
-        _address: SocketAddr,
+        _address: &Address,
         _source: Option<SocketAddr>,
     ) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())

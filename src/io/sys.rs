@@ -13,7 +13,9 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::Address;
 
 /// The length of the kernel's queue of connections that wait to be accepted, as far as
 /// `net.core.somaxconn` allows.
@@ -49,8 +51,17 @@ pub fn check_address_is_free(address: SocketAddr) -> io::Result<()> {
 }
 
 /// A socket that is connecting to `address`, without waiting.
-pub(super) fn connect(address: SocketAddr, source: Option<SocketAddr>) -> io::Result<OwnedFd> {
+pub(super) fn connect(address: &Address, source: Option<SocketAddr>) -> io::Result<OwnedFd> {
     let kind = Type::STREAM.nonblocking().cloexec();
+    let address = match address {
+        Address::Internet(address) => *address,
+        Address::Unix(path) => {
+            let socket = Socket::new(Domain::UNIX, kind, None)?;
+            // Done at once or not at all.
+            socket.connect(&SockAddr::unix(path)?)?;
+            return Ok(socket.into());
+        }
+    };
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     if let Some(source) = source {

@@ -1,6 +1,6 @@
 //! The lives of a thread's connections: how they come, leave and make room for others.
 
-use std::time::Duration;
+use std::{io, mem, time::Duration};
 
 use wireloop::io::{Driver, Token};
 
@@ -56,11 +56,33 @@ impl<D: Driver> Loader<'_, D> {
         }
         self.opening += 1;
         self.live += 1;
-        let target = &plan.target;
-        if let Err(error) = self.driver.connect(token, target.address, target.source(number)) {
-            self.fail(token, not_connected(&error));
-            // There is no socket that could be closed.
-            self.closed(token);
+        self.begin(token);
+    }
+
+    /// Has the driver connect; later, if the queue of a Unix socket is full.
+    fn begin(&mut self, token: Token) {
+        let connection = &self.connections[token.index as usize];
+        let target = &self.run.group(connection.group()).target;
+        let number = connection.number();
+        match self.driver.connect(token, target.address(number), target.source(number)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.postponed.push(token),
+            Err(error) => {
+                self.fail(token, not_connected(&error));
+                // Of what the driver has never had it tells no end.
+                self.closed(token);
+            }
+        }
+    }
+
+    /// Tries again to connect what could not be.
+    pub(super) fn begin_postponed(&mut self) {
+        for token in mem::take(&mut self.postponed) {
+            if self.connections[token.index as usize].is_closed() {
+                self.closed(token);
+            } else {
+                self.begin(token);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::{io, mem, time::Duration};
 
 use wireloop::io::{Completion, Driver, SendBatch, Token};
 
-use super::Loader;
+use super::{Loader, POSTPONED};
 use crate::{
     connection::{Connection, State, ended, not_connected},
     crew::Link,
@@ -19,10 +19,14 @@ impl<'p, D: Driver> Loader<'p, D> {
         self.open_waiting();
         let now = self.now();
         let due = self.run.timers.due().min(self.opening_due());
-        let timeout = match self.run.batch.is_empty() {
+        let mut timeout = match self.run.batch.is_empty() {
             true => timeout.min(due.saturating_sub(now)),
             false => Duration::ZERO,
         };
+        if !self.postponed.is_empty() {
+            self.begin_postponed();
+            timeout = timeout.min(POSTPONED);
+        }
         self.watch.iter_mut().for_each(|watch| watch.waits(now));
         self.driver.wait(Some(timeout))?;
         let now = self.now();
@@ -72,7 +76,8 @@ impl<'p, D: Driver> Loader<'p, D> {
         }
         let start = self.run.batch.bytes.len();
         let connection = &mut self.connections[token.index as usize];
-        let started = connection.connected(&mut self.run);
+        let now = self.run.plan.now();
+        let started = connection.connected(now, &mut self.run);
         submit(connection, start, &mut self.run.batch, &mut self.following);
         match started {
             Ok(()) => self.driver.receive(token),
@@ -163,6 +168,7 @@ fn submit(
     batch: &mut SendBatch,
     following: &mut Vec<Token>,
 ) {
+    connection.seal(batch, start);
     let queue = &mut connection.queue;
     queue.submit(connection.token, batch, start);
     if queue.is_in(batch) && queue.has_waiting() {

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wireloop::{http::HandshakeError, ws::ProtocolError};
 
+use super::tls_fault::TlsFault;
+
 /// What went wrong, by kind. The order is that of a connection's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -12,6 +14,7 @@ pub(crate) enum Failure {
     ConnectRefused,
     ConnectTimeout,
     Connect(i32),
+    Tls(TlsFault),
     Status(u16),
     Handshake(HandshakeFault),
     HandshakeEnded,
@@ -74,6 +77,9 @@ pub(crate) enum ProtocolFault {
     FragmentsOutOfOrder,
     NotDeflate,
     CloseCode,
+    CloseReason,
+    ControlFrame,
+    TooManyFragments,
     Malformed,
 }
 
@@ -89,6 +95,9 @@ impl fmt::Display for ProtocolFault {
             Self::FragmentsOutOfOrder => "fragments out of order",
             Self::NotDeflate => "compressed message is not DEFLATE",
             Self::CloseCode => "invalid close code",
+            Self::CloseReason => "close reason is not UTF-8",
+            Self::ControlFrame => "control frame too long or in fragments",
+            Self::TooManyFragments => "too many fragments",
             Self::Malformed => "malformed frame",
         })
     }
@@ -102,7 +111,13 @@ impl fmt::Display for Failure {
             Self::Connect(code) => {
                 write!(f, "connecting failed: {}", std::io::Error::from_raw_os_error(*code))
             }
-            Self::Status(status) => write!(f, "upgrade refused with status {status}"),
+            Self::Tls(fault) => write!(f, "TLS failed: {fault}"),
+            Self::Status(status) => {
+                write!(f, "upgrade refused with status {status}")?;
+                let status = http::StatusCode::from_u16(*status).ok();
+                let name = status.and_then(|status| status.canonical_reason());
+                name.map_or(Ok(()), |name| write!(f, " {name}"))
+            }
             Self::Handshake(error) => write!(f, "invalid handshake: {error}"),
             Self::HandshakeEnded => f.write_str("connection ended within the handshake"),
             Self::Reset => f.write_str("connection reset"),
@@ -143,6 +158,12 @@ impl From<HandshakeError> for Failure {
     }
 }
 
+impl From<rustls::Error> for Failure {
+    fn from(error: rustls::Error) -> Self {
+        Self::Tls(error.into())
+    }
+}
+
 impl From<ProtocolError> for Failure {
     fn from(error: ProtocolError) -> Self {
         Self::Protocol(match error {
@@ -158,7 +179,14 @@ impl From<ProtocolError> for Failure {
                 ProtocolFault::FragmentsOutOfOrder
             }
             ProtocolError::InvalidDeflate => ProtocolFault::NotDeflate,
-            ProtocolError::InvalidCloseCode(_) => ProtocolFault::CloseCode,
+            ProtocolError::InvalidCloseCode(_) | ProtocolError::TruncatedCloseCode => {
+                ProtocolFault::CloseCode
+            }
+            ProtocolError::InvalidCloseReason => ProtocolFault::CloseReason,
+            ProtocolError::ControlFrameTooLong | ProtocolError::FragmentedControlFrame => {
+                ProtocolFault::ControlFrame
+            }
+            ProtocolError::TooManyFragments => ProtocolFault::TooManyFragments,
             _ => ProtocolFault::Malformed,
         })
     }
@@ -249,7 +277,7 @@ mod tests {
         let text = serde_json::to_string(&failures).unwrap();
         assert!(
             text.contains(
-                r#"{"failure":{"status":404},"text":"upgrade refused with status 404","count":2}"#
+                r#"{"failure":{"status":404},"text":"upgrade refused with status 404 Not Found","count":2}"#
             ),
             "{text}"
         );

@@ -9,4 +9,5 @@ pub(crate) mod results;
 pub(crate) mod stats;
 pub(crate) mod threshold;
 pub(crate) mod times;
+pub(crate) mod tls_fault;
 pub(crate) mod verdict;

@@ -64,7 +64,10 @@ fn read_ip(text: &str) -> Option<IpAddr> {
         4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
         16 => {
             let address = Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?);
-            Some(address.to_ipv4_mapped().map_or(address.into(), IpAddr::from))
+            Some(match address.to_ipv4_mapped() {
+                Some(mapped) => mapped.into(),
+                None => address.into(),
+            })
         }
         _ => None,
     }

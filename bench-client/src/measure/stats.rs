@@ -49,6 +49,11 @@ pub(crate) struct Stats {
     pub(crate) opened: u64,
     /// Connections whose messages may be compressed.
     pub(crate) compressed: u64,
+    /// The bytes of these connections: those of payloads, and of the frames that carried them.
+    pub(crate) sent_compressed: Volume,
+    pub(crate) received_compressed: Volume,
+    /// What the server chose of the subprotocols that it was offered; "" is none.
+    pub(crate) subprotocols: BTreeMap<String, u64>,
     /// Connections that ended in good order, by the code that the server gave.
     pub(crate) closes: BTreeMap<u16, u64>,
     pub(crate) failures: Failures,
@@ -68,6 +73,13 @@ pub(crate) struct FanOutStats {
     pub(crate) first: Times,
     pub(crate) median: Times,
     pub(crate) last: Times,
+}
+
+/// Bytes before and after compression.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Volume {
+    pub(crate) plain: u64,
+    pub(crate) compressed: u64,
 }
 
 /// What opening a connection took, from its start to its end and in parts. What a connection does
@@ -147,6 +159,11 @@ impl Stats {
         self.echoed_bytes += other.echoed_bytes;
         self.opened += other.opened;
         self.compressed += other.compressed;
+        self.sent_compressed.add(&other.sent_compressed);
+        self.received_compressed.add(&other.received_compressed);
+        for (name, count) in &other.subprotocols {
+            *self.subprotocols.entry(name.clone()).or_default() += count;
+        }
         for (code, count) in &other.closes {
             *self.closes.entry(*code).or_default() += count;
         }
@@ -166,6 +183,13 @@ impl FanOutStats {
         self.first.add(&other.first);
         self.median.add(&other.median);
         self.last.add(&other.last);
+    }
+}
+
+impl Volume {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.plain += other.plain;
+        self.compressed += other.compressed;
     }
 }
 

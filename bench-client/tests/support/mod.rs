@@ -89,7 +89,7 @@ pub(crate) fn serve_all(
 }
 
 /// The bytes of a request head.
-pub(crate) fn read_request(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) fn read_request(stream: &mut impl Read) -> Vec<u8> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -99,12 +99,12 @@ pub(crate) fn read_request(stream: &mut TcpStream) -> Vec<u8> {
     request
 }
 
-/// Accepts the handshake, with more header lines, each ended by CRLF.
-pub(crate) fn accept(stream: &mut TcpStream, lines: &str) {
-    let request = read_request(stream);
+/// Accepts the handshake, with more header lines, each ended by CRLF; the request's head.
+pub(crate) fn accept(stream: &mut (impl Read + Write), lines: &str) -> Vec<u8> {
+    let head = read_request(stream);
     let mut slots = HeaderSlots::new();
     let limits = wireloop::http::Limits::default();
-    let (request, _) = wireloop::http::parse(&request, &limits, &mut slots).unwrap().unwrap();
+    let (request, _) = wireloop::http::parse(&head, &limits, &mut slots).unwrap().unwrap();
     let key = request.header("sec-websocket-key").unwrap();
     let accept = tungstenite::handshake::derive_accept_key(key);
     let response = format!(
@@ -112,10 +112,11 @@ pub(crate) fn accept(stream: &mut TcpStream, lines: &str) {
          Sec-WebSocket-Accept: {accept}\r\n{lines}\r\n"
     );
     stream.write_all(response.as_bytes()).unwrap();
+    head
 }
 
 /// An echo of short frames, by hand, that changes payloads as it likes.
-pub(crate) fn echo(stream: TcpStream, change: impl Fn(u32, &mut [u8])) {
+pub(crate) fn echo(stream: impl Read + Write, change: impl Fn(u32, &mut [u8])) {
     answer(stream, |number, mut frame, answers| {
         change(number, &mut frame.payload);
         answers.push(frame);
@@ -131,24 +132,29 @@ pub(crate) struct Frame {
 }
 
 /// Answers each text or binary frame, numbered from 0, with the frames that are pushed; a Close
-/// with itself.
-pub(crate) fn answer(mut stream: TcpStream, respond: impl FnMut(u32, Frame, &mut Vec<Frame>)) {
+/// with itself, a ping with a pong.
+pub(crate) fn answer(
+    mut stream: impl Read + Write,
+    respond: impl FnMut(u32, Frame, &mut Vec<Frame>),
+) {
     accept(&mut stream, "");
     answer_frames(stream, respond);
 }
 
-/// The same after the handshake.
+/// The same behind a handshake.
 pub(crate) fn answer_frames(
-    mut stream: TcpStream,
+    stream: impl Read + Write,
     mut respond: impl FnMut(u32, Frame, &mut Vec<Frame>),
 ) {
-    let mut input = BufReader::new(stream.try_clone().unwrap());
+    let mut input = BufReader::new(stream);
     let mut answers = Vec::new();
     let mut number = 0;
     while let Some(frame) = read_frame(&mut input) {
         let is_close = frame.first == 0x88;
         if is_close {
             answers.push(frame);
+        } else if frame.first == 0x89 {
+            answers.push(Frame { first: 0x8a, ..frame });
         } else {
             respond(number, frame, &mut answers);
             number += 1;
@@ -158,7 +164,7 @@ pub(crate) fn answer_frames(
             bytes.extend([frame.first, frame.payload.len() as u8]);
             bytes.extend(frame.payload);
         }
-        if stream.write_all(&bytes).is_err() || is_close {
+        if input.get_mut().write_all(&bytes).is_err() || is_close {
             return;
         }
     }

@@ -19,7 +19,7 @@ use super::{
     sockets::{Done, Sockets},
     tag::Kind,
 };
-use crate::io::{Completion, Driver, SendBatch, Token, Waker, sys};
+use crate::io::{Address, Completion, Driver, SendBatch, Token, Waker, sys};
 
 /// The io_uring driver.
 #[derive(Debug)]
@@ -224,7 +224,7 @@ impl Driver for Uring {
     fn connect(
         &mut self,
         token: Token,
-        address: SocketAddr,
+        address: &Address,
         source: Option<SocketAddr>,
     ) -> io::Result<()> {
         self.sockets.add(token, sys::connect(address, source)?);
