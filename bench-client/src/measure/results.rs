@@ -265,8 +265,9 @@ mod tests {
                 must_open: 0,
                 is_idle: false,
                 connections: 2,
+                must_open: 2,
                 offered,
-                is_nameless: false,
+                ..Group::default()
             };
             let mut stats = Stats { opened: 2, sent: 104, echoes: 100, ..Stats::default() };
             let micros = Duration::from_micros;
@@ -310,6 +311,8 @@ mod tests {
                 groups: vec![group("chat", Some(104.0)), group("others", None)],
                 tally: Tally { groups: vec![stats, calm], ..Tally::default() },
                 series,
+                search: None,
+                versus: None,
                 server: None,
                 stolen: Some(0.25),
                 verdict: Verdict::Suspect,
