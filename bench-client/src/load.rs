@@ -281,11 +281,16 @@ impl<'p, D: Driver> Loader<'p, D> {
 
     /// Waits for the echoes that are late, then counts those that never came.
     fn drain(&mut self, link: &Link) -> io::Result<()> {
-        let deadline = self.now() + self.run.plan.run.drain;
+        let begun = self.now();
+        let deadline = begun + self.run.plan.run.drain;
+        // A run that ended before is drained as any other; one that ends now waits for no more.
+        let plan = self.run.plan;
+        let goes_on = || plan.end.get().is_none_or(|(end, _)| *end < begun);
         let publishes =
             self.run.plan.groups.iter().any(|group| group.arguments.load.publishers.is_some());
         self.run.fan_out.last = self.now();
         while self.now() < deadline
+            && goes_on()
             && (self.connections.iter().any(|c| c.is_open() && c.in_flight() > 0)
                 || publishes && self.now() < self.run.fan_out.last + SILENCE)
         {

@@ -14,8 +14,9 @@ use crate::{
     series::{Series, Sink},
 };
 
-/// How long the server is left alone before its memory is read.
-const SETTLE_TIME: Duration = Duration::from_millis(200);
+/// How long the server is left alone before its memory is read, for each connection and at most.
+const SETTLE_TIME: Duration = Duration::from_micros(200);
+const SETTLE_TIME_MAX: Duration = Duration::from_millis(200);
 
 /// Open connections, on which trials are made.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ impl<'t, S: Sink> Trials<'t, S> {
         let series = Series::new(plan.groups.len(), pids);
         let mut view = View { plan, series, sink, meter: None };
         let (open, tally) = crew.open(&mut view)?;
-        thread::sleep(SETTLE_TIME);
+        thread::sleep(SETTLE_TIME_MAX.min(SETTLE_TIME * open as u32));
         let resident = Resident { before, open: view.series.server_bytes(), loaded: None };
         Ok(Self { crew, view, open, tally, kept: None, resident })
     }

@@ -3,12 +3,18 @@
 mod support;
 
 use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
     sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use support::{Row, answer, bench, failure, serve};
+
+/// The tests of this file would take the processors from one another.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -23,18 +29,11 @@ fn expect_one_of(
     url: impl Fn() -> String,
     is_right: impl Fn(&str) -> bool,
 ) {
-    // The tests of this file would take the processors from one another.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut texts = Vec::new();
-    for _ in 0..runs {
+    expect_one_of_outputs(runs, || {
         let output = bench(&format!("{arguments} {}", url()));
-        texts.push(String::from_utf8(output.stdout).unwrap());
-        if texts.last().is_some_and(|text| is_right(text)) {
-            return;
-        }
-    }
-    panic!("{}", texts.concat());
+        let text = String::from_utf8(output.stdout).unwrap();
+        if is_right(&text) { Ok(()) } else { Err(text) }
+    });
 }
 
 /// A server that does nothing for half a second in each five seconds.
@@ -114,4 +113,52 @@ fn unanswered_messages_count_with_their_age() {
         assert!(!row.max.is_exact && row.max.time > millis(545), "{text}");
     }
     assert!(text.contains("60 x message without an answer"), "{text}");
+}
+
+/// A client that does not run for half a second of five: what it should have sent meanwhile was
+/// late, which is in the response times and not in the service times, and the verdict says whose
+/// fault it was.
+#[test]
+fn a_client_that_stalls_tells_response_from_service_time() {
+    expect_one_of_outputs(3, || {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wireloop-bench"))
+            .args(["-c", "1", "-R", "1000", "-d", "5s", "--warm-up", "100ms"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        lines
+            .find(|line| line.as_ref().is_ok_and(|line| line.starts_with("measuring")))
+            .unwrap()
+            .unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        thread::sleep(millis(500));
+        kill_process(pid, Signal::CONT).unwrap();
+        lines.for_each(drop);
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (response, service) = (Row::of(&text, "response"), Row::of(&text, "service"));
+        let is_right = (237..=280).contains(&response.p95.time.as_millis())
+            && (427..=490).contains(&response.p99.time.as_millis())
+            && service.p99.time < millis(20)
+            && text.contains("INVALID: p99 of the send lag")
+            && output.status.code() == Some(3);
+        is_right.then_some(()).ok_or(text)
+    });
+}
+
+/// The first of a few runs that is as it should be, as in `expect_one_of`.
+#[track_caller]
+fn expect_one_of_outputs(runs: usize, run: impl Fn() -> Result<(), String>) {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut texts = Vec::new();
+    for _ in 0..runs {
+        match run() {
+            Ok(()) => return,
+            Err(text) => texts.push(text),
+        }
+    }
+    panic!("{}", texts.concat());
 }
