@@ -137,9 +137,13 @@ pub(crate) struct RunArguments {
     #[arg(long, hide = true, value_name = "TIME", value_parser = units::read_time)]
     pub(crate) server_spin: Option<Duration>,
 
-    /// No progress lines
+    /// Show nothing while the run goes on
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    /// Show progress as lines on a terminal too, in the place of the live view
+    #[arg(long)]
+    pub(crate) no_tui: bool,
 
     /// Be the client that the Autobahn suite tests: echo its cases at URL
     #[arg(long, hide = true, requires = "url")]

@@ -82,7 +82,7 @@ fn measure(scenario: Scenario) -> Result<ExitCode, String> {
     }
     let mut outputs = Outputs::prepare(&run.output)?;
     let session = Session::prepare(scenario)?;
-    let mut live = outputs.begin(&run, session.names())?;
+    let mut live = outputs.begin(&run, &session.outline())?;
     let mut results = session.run(&mut live)?;
     results.thresholds = threshold::judge(&run.decisions.thresholds, &results);
     let logged = live.finish(&results);
