@@ -2,6 +2,7 @@
 //! the same results.
 
 pub(crate) mod arguments;
+mod details;
 mod files;
 mod hgrm;
 mod hlog;
