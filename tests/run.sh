@@ -95,7 +95,7 @@ needed_tools() {
     ! wants interop || echo python3 venv node npm curl openssl
     ! wants browser || echo python3 chromium chromedriver
     ! wants autobahn || echo python3 venv
-    ! wants load || echo python3 venv
+    ! wants load || echo python3 venv tmux
     ! wants instructions || echo python3 valgrind
 }
 
@@ -144,6 +144,7 @@ outside_tests() {
     if wants load; then
         step 'packages for the files of a run' bench-client/tests/setup.sh
         step 'load, files of a run' "$WIRELOOP_CACHE/hdr/bin/python" bench-client/tests/hlog.py "$binary-bench"
+        step 'load, live view' python3 bench-client/tests/live.py "$binary-bench"
     fi
     ! wants interop || step 'interop wss, python server' \
         "$WIRELOOP_CACHE/venv/bin/python" tests/interop/wss_server.py "$binary-bench"

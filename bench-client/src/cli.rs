@@ -8,7 +8,7 @@ use wireloop::DriverKind;
 
 use crate::{
     child::Share, decisions::DecisionArguments, load_arguments::LoadArguments,
-    measure::threshold::Threshold, output::arguments::OutputArguments,
+    manual::ManualArguments, measure::threshold::Threshold, output::arguments::OutputArguments,
     payload::arguments::PayloadArguments, protocol::ProtocolArguments, target::TargetArguments,
     tls::TlsArguments, units,
 };
@@ -19,6 +19,7 @@ use crate::{
 #[command(
     name = "wireloop-bench",
     version,
+    disable_help_flag = true,
     long_about = None,
     after_help = "Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.\n\
         A message without an answer counts with the age at which it was given up; figures that \
@@ -31,6 +32,9 @@ use crate::{
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
+    pub(crate) manual: ManualArguments,
+
+    #[command(flatten)]
     pub(crate) run: RunArguments,
 
     #[command(flatten)]
@@ -39,6 +43,7 @@ pub(crate) struct Arguments {
 
 /// What concerns the run as a whole.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Run")]
 pub(crate) struct RunArguments {
     /// File with several groups of connections that run at once
     #[arg(long, value_name = "FILE")]
@@ -137,9 +142,13 @@ pub(crate) struct RunArguments {
     #[arg(long, hide = true, value_name = "TIME", value_parser = units::read_time)]
     pub(crate) server_spin: Option<Duration>,
 
-    /// No progress lines
-    #[arg(short, long)]
+    /// Show nothing while the run goes on
+    #[arg(short, long, help_heading = "Output")]
     pub(crate) quiet: bool,
+
+    /// Show progress as lines on a terminal too, in the place of the live view
+    #[arg(long, help_heading = "Output")]
+    pub(crate) no_tui: bool,
 
     /// Be the client that the Autobahn suite tests: echo its cases at URL
     #[arg(long, hide = true, requires = "url")]

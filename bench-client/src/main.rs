@@ -14,6 +14,7 @@ mod handshake;
 mod hold;
 mod load;
 mod load_arguments;
+mod manual;
 mod measure;
 mod output;
 mod pacer;
@@ -48,6 +49,12 @@ use crate::{
     session::Session,
 };
 
+/// The exit code when the run was not possible.
+const FAILURE: u8 = 1;
+
+/// The exit code for a wrong argument, as clap's.
+const WRONG_ARGUMENT: u8 = 2;
+
 /// The exit code when a threshold was not kept, as that of k6.
 const BROKEN_THRESHOLD: u8 = 99;
 
@@ -55,8 +62,14 @@ const BROKEN_THRESHOLD: u8 = 99;
 const INVALID: u8 = 3;
 
 fn main() -> ExitCode {
+    if let Some(said) = manual::asked(std::env::args().skip(1)).and_then(|asked| asked.say()) {
+        return said.map_or_else(|error| complain(&error, WRONG_ARGUMENT), |()| ExitCode::SUCCESS);
+    }
     let matches = Arguments::command().args_override_self(true).get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Some(said) = arguments.manual.say() {
+        return said.map_or_else(|error| complain(&error, WRONG_ARGUMENT), |()| ExitCode::SUCCESS);
+    }
     let run = &arguments.run;
     let url = arguments.group.url.as_deref().unwrap_or_default();
     let result = if let Some(port) = run.serve {
@@ -68,10 +81,12 @@ fn main() -> ExitCode {
     } else {
         Scenario::read(&matches, arguments).and_then(measure)
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("wireloop-bench: {error}");
-        ExitCode::FAILURE
-    })
+    result.unwrap_or_else(|error| complain(&error, FAILURE))
+}
+
+fn complain(error: &str, code: u8) -> ExitCode {
+    eprintln!("wireloop-bench: {error}");
+    ExitCode::from(code)
 }
 
 /// Makes a run and tells its results, or does a share of the run of another process.
@@ -82,7 +97,7 @@ fn measure(scenario: Scenario) -> Result<ExitCode, String> {
     }
     let mut outputs = Outputs::prepare(&run.output)?;
     let session = Session::prepare(scenario)?;
-    let mut live = outputs.begin(&run, session.names())?;
+    let mut live = outputs.begin(&run, &session.outline())?;
     let mut results = session.run(&mut live)?;
     results.thresholds = threshold::judge(&run.decisions.thresholds, &results);
     let logged = live.finish(&results);

@@ -77,7 +77,43 @@ pub(crate) struct Trial {
     pub(crate) only: Option<usize>,
 }
 
+/// What is known of a run before it begins, for those who show it.
+#[derive(Clone, Debug)]
+pub(crate) struct Outline {
+    pub(crate) groups: Vec<Group>,
+    pub(crate) warm_up: Duration,
+    pub(crate) duration: Duration,
+    pub(crate) drain: Duration,
+    pub(crate) threads: usize,
+    pub(crate) processes: usize,
+    /// It consists of many trials: nobody knows how many.
+    pub(crate) is_search: bool,
+    pub(crate) epoch: Instant,
+}
+
+impl Outline {
+    /// The names of the groups.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.groups.iter().map(|group| group.name.clone()).collect()
+    }
+}
+
 impl Plan {
+    /// What is known before the run.
+    pub(crate) fn outline(&self) -> Outline {
+        let trial = self.trial(Duration::ZERO);
+        Outline {
+            groups: self.groups.iter().map(|group| group.describe(&trial)).collect(),
+            warm_up: self.warm_up,
+            duration: self.duration,
+            drain: self.run.drain,
+            threads: self.workers(),
+            processes: self.processes,
+            is_search: !self.run.find_max.is_empty() || self.run.versus.is_some(),
+            epoch: self.epoch,
+        }
+    }
+
     /// The plan of a run whose times begin now, or when those of the leading process did.
     pub(crate) fn new(run: RunArguments, groups: Vec<GroupPlan>, processes: usize) -> Self {
         let now = Instant::now();

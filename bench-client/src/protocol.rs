@@ -17,6 +17,7 @@ const FIXED_MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// How the protocol is spoken.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Protocol")]
 pub(crate) struct ProtocolArguments {
     /// Header of the handshake; may be given several times
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = read_header)]

@@ -15,7 +15,8 @@ use crate::{
         results::{Environment, Outcome, Results, SCHEMA},
         verdict::Evidence,
     },
-    plan::{End, GroupPlan, Plan, Trial},
+    output::live::screen,
+    plan::{End, GroupPlan, Outline, Plan, Trial},
     scenario::Scenario,
     search,
     series::Sink,
@@ -109,9 +110,9 @@ impl Session {
         child::work(&self.plan, share)
     }
 
-    /// The names of the groups.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.plan.groups.iter().map(|group| group.name.clone()).collect()
+    /// What is known of the run before it begins.
+    pub(crate) fn outline(&self) -> Outline {
+        self.plan.outline()
     }
 
     /// Makes the run, and shows each second of it to `sink`.
@@ -243,6 +244,7 @@ fn interrupt_on_signals(plan: Arc<Plan>) -> io::Result<()> {
     thread::spawn(move || {
         for _ in signals.forever() {
             if plan.is_over() {
+                screen::leave();
                 std::process::exit(INTERRUPTED);
             }
             plan.end(End::Interrupted);

@@ -20,6 +20,7 @@ const FORMS: &str = "give ws://HOST[:PORT]/PATH, wss:// or ws+unix:/SOCKET:/PATH
 
 /// How the server is reached.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Target")]
 pub(crate) struct TargetArguments {
     /// Only IPv4 addresses of the server
     #[arg(short = '4', long)]

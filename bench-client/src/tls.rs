@@ -23,6 +23,7 @@ use crate::target::Target;
 
 /// How a wss:// server is trusted, and what it is shown.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Target")]
 pub(crate) struct TlsArguments {
     /// wss: certificates in PEM that are trusted, in the place of the system's
     #[arg(long, value_name = "FILE")]

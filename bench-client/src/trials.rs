@@ -145,6 +145,7 @@ impl<'t, S: Sink> Trials<'t, S> {
             system: cpu.system.min(cpu.total),
             bytes_per_connection: open.saturating_sub(before) as f64 / connections as f64,
             resident_bytes: resident.loaded.unwrap_or(open),
+            processes: series.server().len(),
         });
         let measured = kept.as_ref().map_or(Duration::ZERO, |kept| kept.measured);
         let trial = kept.map(|kept| kept.trial);

@@ -161,6 +161,6 @@ fn short_payloads_are_compared_with_the_one_that_is_due() {
     let url =
         serve(1, |stream| echo(stream, |number, payload| payload[2] ^= u8::from(number % 50 == 7)));
     let text = failure(&format!("-c 1 -s 15 {url}"));
-    assert!(text.contains("corrupt; too short to tell lost or reordered"), "{text}");
+    assert!(text.contains("corrupt; without a number to tell lost or reordered"), "{text}");
     assert!(text.contains("x echo with wrong content"), "{text}");
 }

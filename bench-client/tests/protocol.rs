@@ -153,3 +153,16 @@ fn an_answer_that_is_slow_to_come_shows_in_its_phase() {
     let row = Row::of(&text, "opening");
     assert!(row.max.time >= Duration::from_millis(100), "{text}");
 }
+
+#[test]
+fn what_was_agreed_and_pinged_is_in_the_summary() {
+    let text = success("-c 4 --compression kept --json-like -s 200 --ping-every 100ms --subprotocol chat");
+    assert!(text.contains("\n  compression: ") && text.contains(" : 1 received"), "{text}");
+    assert!(text.contains("\n  subprotocols: none on 4\n"), "{text}");
+    assert!(text.contains("\n  ping "), "{text}");
+    let text = success("-c 4");
+    for word in ["compression:", "subprotocols:", "\n  ping ", "\n  session"] {
+        assert!(!text.contains(word), "{word}: {text}");
+    }
+    assert!(text.contains(" - B resident per idle connection"), "{text}");
+}

@@ -18,6 +18,9 @@ use super::{
 /// The name and the version of the JSON schema.
 pub(crate) const SCHEMA: &str = "wireloop-bench/1";
 
+/// So many connections of a process tell what one of them takes.
+const TELLING_CONNECTIONS: usize = 1000;
+
 /// The results of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
@@ -89,7 +92,7 @@ pub(crate) struct Group {
     pub(crate) is_idle: bool,
     /// Messages per second that were due on average in the measurement, in an open loop.
     pub(crate) offered: Option<f64>,
-    /// Payloads are too short to tell lost messages from reordered ones.
+    /// Payloads have no number that tells lost messages from reordered ones.
     pub(crate) is_nameless: bool,
 }
 
@@ -165,6 +168,18 @@ pub(crate) struct ServerCost {
     pub(crate) bytes_per_connection: f64,
     /// Resident memory at the end of the load.
     pub(crate) resident_bytes: u64,
+    /// Processes of the server.
+    #[serde(default)]
+    pub(crate) processes: usize,
+}
+
+impl ServerCost {
+    /// Resident memory per idle connection, unless there are so few connections that it says more
+    /// about what the allocators had left over.
+    pub(crate) fn idle_bytes(&self, connections: usize) -> Option<f64> {
+        let is_enough = connections >= TELLING_CONNECTIONS * self.processes.max(1);
+        (is_enough && self.bytes_per_connection > 0.0).then_some(self.bytes_per_connection)
+    }
 }
 
 /// A threshold and whether it was held.

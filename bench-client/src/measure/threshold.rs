@@ -283,8 +283,9 @@ impl Metric {
             Self::ClientCpu => per_echo(measured.client_cpu),
             Self::Memory => measured
                 .server
-                .map(|server| (server.bytes_per_connection, true))
-                .ok_or_else(|| "not known".into()),
+                .and_then(|server| server.idle_bytes(stats.opened as usize))
+                .map(|bytes| (bytes, true))
+                .ok_or_else(|| "not known, or too few connections to tell".into()),
         }
     }
 }

@@ -2,10 +2,12 @@
 //! the same results.
 
 pub(crate) mod arguments;
+mod details;
 mod files;
 mod hgrm;
 mod hlog;
 mod html;
+pub(crate) mod live;
 pub(crate) mod progress;
 mod prometheus;
 pub(crate) mod text;
@@ -18,6 +20,7 @@ use self::{
     files::Target,
     hlog::{Log, LogFile},
     html::Report,
+    live::View,
     progress::Progress,
     prometheus::Exporter,
     text::Summary,
@@ -29,6 +32,7 @@ use crate::{
         results::{Moment, Results},
         stats::Interval,
     },
+    plan::Outline,
     series::Sink,
 };
 
@@ -46,10 +50,19 @@ pub(crate) struct Outputs {
 /// What is shown of a run while it goes on.
 #[derive(Debug)]
 pub(crate) struct Live<'o> {
-    progress: Progress,
+    shown: Shown,
     watch: Watch,
     log: Option<Log<'o>>,
     exporter: Option<&'o Exporter>,
+}
+
+/// How a run is shown to people while it goes on.
+#[derive(Debug)]
+enum Shown {
+    /// On the whole of a terminal.
+    View(Box<View>),
+    /// In lines.
+    Progress(Progress),
 }
 
 impl Outputs {
@@ -67,20 +80,22 @@ impl Outputs {
         })
     }
 
-    /// Begins to show a run with groups of these names.
+    /// Begins to show a run.
     pub(crate) fn begin(
         &mut self,
         run: &RunArguments,
-        names: Vec<String>,
+        outline: &Outline,
     ) -> Result<Live<'_>, String> {
+        let names = outline.names();
         if let Some(exporter) = &self.exporter {
             exporter.name(&names);
         }
         Ok(Live {
             exporter: self.exporter.as_ref(),
-            progress: Progress::new(run.quiet),
             log: self.log.as_mut().map(|file| file.begin(&names)).transpose()?,
             watch: Watch::new(&run.decisions, names),
+            // Last, as nothing may be in the way of an error's line.
+            shown: Shown::begin(run, outline),
         })
     }
 
@@ -127,17 +142,33 @@ fn write_hgrm(target: &Target, results: &Results) -> Result<(), String> {
     Ok(())
 }
 
+impl Shown {
+    fn begin(run: &RunArguments, outline: &Outline) -> Self {
+        let view = if run.quiet || run.no_tui { None } else { View::begin(outline) };
+        match view {
+            Some(view) => Self::View(Box::new(view)),
+            None => Self::Progress(Progress::new(run.quiet)),
+        }
+    }
+}
+
 impl Live<'_> {
     /// Ends what is shown while a run goes on.
     pub(crate) fn finish(self, results: &Results) -> Result<(), String> {
-        self.progress.finish();
+        match self.shown {
+            Shown::View(view) => drop(view),
+            Shown::Progress(progress) => progress.finish(),
+        }
         self.log.map_or(Ok(()), |log| log.finish(results.outcome.is_partial()))
     }
 }
 
 impl Sink for Live<'_> {
     fn moment(&mut self, moment: &Moment, groups: &[Interval]) {
-        self.progress.moment(moment, groups);
+        match &mut self.shown {
+            Shown::View(view) => view.moment(moment, groups),
+            Shown::Progress(progress) => progress.moment(moment, groups),
+        }
         self.watch.add(moment, groups);
         if let Some(log) = &mut self.log {
             log.add(moment, groups);

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::trials::{write_search, write_versus};
+use super::{
+    details::details,
+    trials::{write_search, write_versus},
+};
 use crate::{
     measure::{
         failure::Failure,
@@ -77,6 +80,7 @@ impl Summary<'_> {
         Group {
             offered: (!offered.is_empty()).then(|| offered.iter().sum()),
             is_nameless: groups.iter().any(|group| group.is_nameless),
+            is_idle: groups.iter().all(|group| group.is_idle),
             ..Group::default()
         }
     }
@@ -123,7 +127,10 @@ impl Summary<'_> {
         }
         if group.is_nameless {
             let corrupt = of(Failure::WrongContent);
-            return writeln!(f, "  {corrupt} corrupt; too short to tell lost or reordered\n");
+            return writeln!(
+                f,
+                "  {corrupt} corrupt; without a number to tell lost or reordered\n"
+            );
         }
         writeln!(
             f,
@@ -136,7 +143,8 @@ impl Summary<'_> {
         )
     }
 
-    fn write_latency(f: &mut fmt::Formatter<'_>, group: &Group, stats: &Stats) -> fmt::Result {
+    fn write_latency(&self, f: &mut fmt::Formatter<'_>, stats: &Stats) -> fmt::Result {
+        let group = &self.all_groups();
         write!(f, "  {:<10}", "latency")?;
         for name in ["p50", "p90", "p95", "p99", "p99.9", "p99.99", "max", "mean"] {
             write!(f, "{name:>10}")?;
@@ -152,20 +160,17 @@ impl Summary<'_> {
             write_times(f, "response", &stats.response)?;
             write_times(f, "service", &stats.service)?;
             write_times(f, "send lag", &stats.lag)?;
-        } else {
+        } else if !group.is_idle {
             write_times(f, "echo", &stats.service)?;
+        }
+        for (name, times) in [("session", &stats.sessions), ("ping", &stats.ping)] {
+            if times.count() > 0 {
+                write_times(f, name, times)?;
+            }
         }
         write_times(f, "opening", &stats.phases.opening)?;
         write_phases(f, &stats.phases)?;
-        let definition = match group.offered {
-            Some(_) if stats.fan_out.is_some() => {
-                "from the intended send until the first, the middle, the last, and each \
-                 of those who await a message had it"
-            }
-            Some(_) => "response: from the intended send; service: from the write",
-            None => "echo: from the write, which in a closed loop is the intended send",
-        };
-        writeln!(f, "  {definition}")?;
+        self.write_definitions(f, group, stats)?;
         if let Some(ages) = stats.response.unanswered() {
             let messages = plural(ages.count as usize, "message");
             let oldest = time(ages.most);
@@ -175,34 +180,74 @@ impl Summary<'_> {
         Ok(())
     }
 
+    /// From when until when the times are.
+    fn write_definitions(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        group: &Group,
+        stats: &Stats,
+    ) -> fmt::Result {
+        let is_closed = |group: &Group| group.offered.is_none() && !group.is_idle;
+        let definition = match group.offered {
+            Some(_) if stats.fan_out.is_some() => {
+                "from the intended send until the first, the middle, the last, and each \
+                 of those who await a message had it"
+            }
+            Some(_) if self.0.groups.iter().any(is_closed) => {
+                "response: from the intended send, which in a closed loop is the write; service: \
+                 from the write"
+            }
+            Some(_) => "response: from the intended send; service: from the write",
+            None if group.is_idle => "opening: from the start to the accepted upgrade",
+            None => "echo: from the write, which in a closed loop is the intended send",
+        };
+        writeln!(f, "  {definition}")?;
+        if stats.sessions.count() > 0 {
+            writeln!(f, "  session: from when a connection was due until its last answer")?;
+        }
+        for (name, text) in details(stats) {
+            writeln!(f, "  {name}: {text}")?;
+        }
+        Ok(())
+    }
+
     fn write_cost(&self, f: &mut fmt::Formatter<'_>, echoes: u64) -> fmt::Result {
+        let is_idle = echoes == 0;
         let echoes = echoes.max(1) as f64;
         let per_echo = |time: Duration| time.as_secs_f64() * 1e6 / echoes;
-        if let Some(ServerCost { cpu, system, bytes_per_connection, resident_bytes }) =
-            self.0.server
-        {
+        let of_core = |cpu: Duration| 100.0 * cpu.as_secs_f64() / self.seconds();
+        if let Some(ServerCost { cpu, .. }) = self.0.server.filter(|_| is_idle) {
+            writeln!(f, "  server   {:.2} % of a core", of_core(cpu))?;
+        } else if let Some(ServerCost { cpu, system, .. }) = self.0.server {
             writeln!(
                 f,
                 "  server   {:.2} us CPU per echo ({:.2} user, {:.2} system), {:.0} % of a core",
                 per_echo(cpu),
                 per_echo(cpu.saturating_sub(system)),
                 per_echo(system),
-                100.0 * cpu.as_secs_f64() / self.seconds(),
+                of_core(cpu),
             )?;
+        }
+        if let Some(server) = self.0.server {
+            let idle = server.idle_bytes(self.0.connections());
+            let idle = idle.map_or_else(|| "-".into(), |bytes| format!("{bytes:.0}"));
+            let resident = server.resident_bytes as f64 / f64::from(1 << 20);
             writeln!(
                 f,
-                "           {bytes_per_connection:.0} B resident per idle connection, {:.1} MiB \
-                 in all under load",
-                resident_bytes as f64 / f64::from(1 << 20),
+                "           {idle} B resident per idle connection, {resident:.1} MiB in all under \
+                 load",
             )?;
         }
         let cpu = self.0.tally.cpu;
-        writeln!(
-            f,
-            "  client   {:.2} us CPU per echo, {:.0} % of each thread's core",
-            per_echo(cpu),
-            100.0 * cpu.as_secs_f64() / self.seconds() / self.0.threads as f64,
-        )
+        let share = of_core(cpu) / self.0.threads as f64;
+        match is_idle {
+            true => writeln!(f, "  client   {share:.2} % of each thread's core"),
+            false => writeln!(
+                f,
+                "  client   {:.2} us CPU per echo, {share:.0} % of each thread's core",
+                per_echo(cpu),
+            ),
+        }
     }
 
     /// Whether the figures are the server's, and why not.
@@ -261,9 +306,13 @@ impl Display for Summary<'_> {
         }
         if total.opened > 0 {
             let all = self.all_groups();
-            self.write_throughput(f, &total)?;
-            Self::write_verification(f, &all, &total)?;
-            Self::write_latency(f, &all, &total)?;
+            if all.is_idle && total.echoes == 0 {
+                writeln!(f, "  nothing was sent in {:.2} s\n", self.seconds())?;
+            } else {
+                self.write_throughput(f, &total)?;
+                Self::write_verification(f, &all, &total)?;
+            }
+            self.write_latency(f, &total)?;
             writeln!(f)?;
             self.write_groups(f)?;
             self.write_cost(f, total.echoes)?;

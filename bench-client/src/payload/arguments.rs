@@ -8,6 +8,7 @@ use super::{Content, sizes::Sizes, template::Template};
 
 /// What messages hold.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Payload")]
 pub(crate) struct PayloadArguments {
     /// Payload of a message: 20, 16k, 16-4k (uniform), exp:1k (exponential, cut at 16 times its
     /// mean) or 64:80,16k:20 (weighted). From 16 bytes on it names its connection and its place

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     measure::{
-        results::{Judged, Results, ServerCost},
+        results::{Group, Judged, Results},
         stats::Stats,
         times::{Bound, Times},
         verdict::Verdict,
@@ -78,8 +78,14 @@ fn write_summary(f: &mut fmt::Formatter<'_>, results: &Results, total: &Stats) -
     let times = if is_open_loop { &total.response } else { &total.service };
     let kind = if is_open_loop { "response" } else { "echo" };
     let offered: f64 = results.groups.iter().filter_map(|group| group.offered).sum();
-    let rate =
-        if is_open_loop { format!("of {} offered", count(offered)) } else { "closed loop".into() };
+    let is_idle = results.groups.iter().all(|group| group.is_idle);
+    let is_closed_loop = |group: &Group| group.offered.is_none() && !group.is_idle;
+    let rate = match (is_open_loop, results.groups.iter().any(is_closed_loop)) {
+        _ if is_idle => "nothing was sent".into(),
+        (true, true) => "open and closed loops".into(),
+        (true, false) => format!("of {} offered", count(offered)),
+        (false, _) => "closed loop".into(),
+    };
     writeln!(f, "<section class=\"tiles\">")?;
     write_tile(f, "echoes per second", &count(total.echoes as f64 / seconds), &rate)?;
     for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
@@ -90,10 +96,11 @@ fn write_summary(f: &mut fmt::Formatter<'_>, results: &Results, total: &Stats) -
     write_tile(f, "errors", &count(errors as f64), lost)?;
     let opened = format!("of {}", count(results.connections() as f64));
     write_tile(f, "connections", &count(total.opened as f64), &opened)?;
-    if let Some(ServerCost { cpu, bytes_per_connection, .. }) = results.server {
-        let per_echo = cpu.div_f64(total.echoes.max(1) as f64);
+    if let Some(server) = results.server {
+        let per_echo = server.cpu.div_f64(total.echoes.max(1) as f64);
         write_tile(f, "server CPU", &time(per_echo), "per echo")?;
-        let memory = format!("{bytes_per_connection:.0} B");
+        let memory = server.idle_bytes(results.connections());
+        let memory = memory.map_or_else(|| "–".into(), |bytes| format!("{bytes:.0} B"));
         write_tile(f, "server memory", &memory, "per idle connection")?;
     }
     writeln!(f, "</section>")

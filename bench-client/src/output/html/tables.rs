@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{bound, escape, quantile};
+use super::{super::details::details, bound, escape, quantile};
 use crate::{
     measure::{
         results::{Environment, Group, Results},
@@ -23,7 +23,7 @@ const SHARES: [(&str, f64); 6] = [
 ];
 
 /// What the words of the report mean.
-const DEFINITIONS: [(&str, &str); 12] = [
+const DEFINITIONS: [(&str, &str); 15] = [
     (
         "Response time",
         "From the moment at which a message was due by the schedule to the arrival of its whole \
@@ -44,6 +44,17 @@ const DEFINITIONS: [(&str, &str); 12] = [
         "Opening",
         "From the start of a connection until its upgrade was accepted. Its parts are the TCP \
          connection, the TLS handshake and the upgrade; the first message comes after it.",
+    ),
+    (
+        "Session",
+        "From the moment at which a connection was due until its last answer, of those that have \
+         left.",
+    ),
+    ("Ping", "From the write of a ping to its pong, beside the messages."),
+    (
+        "Compression",
+        "The bytes of payloads by those of the frames that carried them, on connections with \
+         permessage-deflate.",
     ),
     (
         "Percentile",
@@ -70,7 +81,8 @@ const DEFINITIONS: [(&str, &str); 12] = [
     (
         "Server memory",
         "What the resident memory of the server's process grew by as the connections were opened, \
-         by their number, before any message was sent.",
+         by their number, before any message was sent. With fewer than a thousand for each process it is \
+         not told: it would say more about what the process had left over.",
     ),
     (
         "Verdict",
@@ -112,10 +124,19 @@ fn kinds<'s>(group: &Group, stats: &'s Stats) -> Vec<(&'static str, &'s Times)> 
             ("service", &stats.service),
             ("send lag", &stats.lag),
         ],
+        None if group.is_idle => Vec::new(),
         None => vec![("echo", &stats.service)],
     };
+    let fan_out = stats.fan_out.iter().flat_map(|fan_out| {
+        [
+            ("· first of them", &fan_out.first),
+            ("· middle", &fan_out.median),
+            ("· last of them", &fan_out.last),
+        ]
+    });
     let phases = &stats.phases;
     let others = [
+        ("session", &stats.sessions),
         ("ping", &stats.ping),
         ("opening", &phases.opening),
         ("· name", &phases.dns),
@@ -125,7 +146,7 @@ fn kinds<'s>(group: &Group, stats: &'s Stats) -> Vec<(&'static str, &'s Times)> 
         ("· first message", &phases.first_message),
     ];
     let others = others.into_iter().filter(|(_, times)| times.count() > 0);
-    messages.into_iter().chain(others).collect()
+    messages.into_iter().chain(fan_out).chain(others).collect()
 }
 
 fn write_row(f: &mut fmt::Formatter<'_>, name: &str, times: &Times) -> fmt::Result {
@@ -177,6 +198,10 @@ pub(super) fn write_run(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::R
     for group in &results.groups {
         let name = if group.name.is_empty() { "Load" } else { &group.name };
         fact(&escape(name), &format!("{} at {}", group.load, group.url))?;
+    }
+    for (name, text) in details(&results.total()) {
+        let name = name.replacen(|_: char| true, &name[..1].to_uppercase(), 1);
+        fact(&name, &text)?;
     }
     let processes = match results.processes {
         0 | 1 => String::new(),

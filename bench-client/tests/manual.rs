@@ -1,0 +1,73 @@
+//! What the program says about itself: help, completions and the manual page.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+fn say(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wireloop-bench")).args(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn text(arguments: &[&str]) -> String {
+    let output = say(arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    assert!(output.stderr.is_empty(), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn help_is_told_whatever_else_is_asked_for() {
+    let help = text(&["--help"]);
+    assert!(help.lines().count() <= 50, "{help}");
+    assert_eq!(text(&["-h"]), help);
+    assert_eq!(text(&["-qh"]), help);
+    assert_eq!(text(&["--nonsense", "--help"]), help);
+    let load = text(&["--help", "load"]);
+    assert!(load.starts_with("Load:\n") && load.contains("--stage"), "{load}");
+    assert!(!load.contains("--html"), "{load}");
+    assert_eq!(text(&["--help=load"]), load);
+    assert!(text(&["--help", "all"]).contains("Exit codes"));
+}
+
+#[test]
+fn a_group_that_is_not_there_is_told_in_a_line() {
+    let output = say(&["--help", "nonsense"]);
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), line.lines().count()), (Some(2), 1), "{line}");
+    assert!(
+        line.contains("load, payload, protocol, target, output, decisions, run, all"),
+        "{line}"
+    );
+}
+
+#[test]
+fn completions_are_written_for_each_shell() {
+    for (shell, part) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef wireloop-bench"),
+        ("fish", "complete -c wireloop-bench"),
+        ("elvish", "edit:completion"),
+        ("powershell", "Register-ArgumentCompleter"),
+    ] {
+        assert!(text(&["--completions", shell]).contains(part), "{shell}");
+    }
+    assert_eq!(say(&["--completions", "nonsense"]).status.code(), Some(2));
+}
+
+/// Without a formatter there is nobody who could complain.
+#[test]
+fn the_manual_page_is_formatted_without_warnings() {
+    let page = text(&["--man"]);
+    assert!(page.contains(".TH wireloop"), "{page}");
+    let formatter = Command::new("groff")
+        .args(["-man", "-Tutf8", "-ww", "-z"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut formatter) = formatter else { return };
+    formatter.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let warnings = formatter.wait_with_output().unwrap().stderr;
+    assert!(warnings.is_empty(), "{}", String::from_utf8_lossy(&warnings));
+}
