@@ -28,6 +28,7 @@ mod server;
 mod session;
 mod source;
 mod squad;
+mod statistics;
 mod target;
 mod timers;
 mod tls;
