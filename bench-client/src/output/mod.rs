@@ -2,6 +2,7 @@
 //! the same results.
 
 pub(crate) mod arguments;
+pub(crate) mod comparison;
 mod files;
 mod hgrm;
 mod hlog;
