@@ -24,6 +24,7 @@ mod protocol;
 mod run;
 mod scenario;
 mod search;
+mod secrets;
 mod series;
 mod server;
 mod session;

@@ -17,7 +17,7 @@ use crate::{
     },
     plan::{End, GroupPlan, Plan, Trial},
     scenario::Scenario,
-    search,
+    search, secrets,
     series::Sink,
     server::LocalServer,
     target::Target,
@@ -149,11 +149,13 @@ impl Session {
         let trial = trial.unwrap_or_else(|| plan.trial(plan.now()));
         let groups: Vec<_> = plan.groups.iter().map(|group| group.describe(&trial)).collect();
         let (verdict, reasons) = Evidence::new(&groups, &tally, stolen).judge();
+        let given = std::env::args_os().skip(1);
+        let given = given.map(|argument| argument.to_string_lossy().into_owned());
         Ok(Results {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             begun_s: begun.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
-            arguments: std::env::args().skip(1).collect(),
+            arguments: secrets::hide(given),
             environment,
             measured,
             threads: plan.workers(),

@@ -48,6 +48,17 @@ fn json_goes_to_the_standard_output_and_to_a_file() {
 }
 
 #[test]
+fn secrets_are_not_written() {
+    let output = bench("-c 1 --user me:hush -HX-Key:hush --cookie=a=hush --format json");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let shown: Value = serde_json::from_str(&text).unwrap();
+    let arguments = shown["arguments"].as_array().unwrap();
+    let expected = ["--user", "***", "-H***", "--cookie=***", "--format", "json"];
+    assert!(arguments.ends_with(&expected.map(Value::from)), "{arguments:?}");
+    assert!(!text.contains("hush"));
+}
+
+#[test]
 fn what_cannot_be_written_is_said_before_the_run() {
     for option in ["--json", "--html", "--hgrm", "--hlog"] {
         let text = expect_code(&format!("{option} /nowhere/file -d 60s"), 1);

@@ -26,7 +26,7 @@ pub(crate) struct Results {
     pub(crate) version: String,
     /// When the run began, in seconds since 1970.
     pub(crate) begun_s: f64,
-    /// What was asked for: the arguments, without the program's name.
+    /// What was asked for: the arguments, without the program's name and without secrets.
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Environment,
     /// The length of the measurement.
