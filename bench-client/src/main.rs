@@ -20,6 +20,7 @@ mod output;
 mod pacer;
 mod payload;
 mod plan;
+mod preflight;
 mod protocol;
 mod run;
 mod scenario;

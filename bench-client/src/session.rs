@@ -10,12 +10,12 @@ use crate::{
     child::{self, Share},
     cli::GroupArguments,
     measure::{
-        environment::is_here,
         owner::listeners,
         results::{Environment, Outcome, Results, SCHEMA},
         verdict::Evidence,
     },
     plan::{End, GroupPlan, Plan, Trial},
+    preflight::{self, is_same_host},
     scenario::Scenario,
     search, secrets,
     series::Sink,
@@ -39,6 +39,8 @@ pub(crate) struct Session {
     local: Option<LocalServer>,
     /// The server's processes, as far as they are on this machine and known.
     pids: Vec<u32>,
+    /// What is to be known about the machine.
+    warnings: Vec<String>,
 }
 
 impl Session {
@@ -101,7 +103,11 @@ impl Session {
             pids.dedup();
         }
         let plan = Plan { default_url, seed, ..Plan::new(run, plans, processes) };
-        Ok(Self { plan: Arc::new(plan), local, pids })
+        let warnings = preflight::check(&plan, local.is_some())?;
+        if !plan.run.quiet {
+            warnings.iter().for_each(|warning| eprintln!("wireloop-bench: note: {warning}"));
+        }
+        Ok(Self { plan: Arc::new(plan), local, pids, warnings })
     }
 
     /// Does a share of the work, as another process says.
@@ -121,10 +127,8 @@ impl Session {
         let processors = self.client_processors();
         let environment = Environment {
             placement: self.placement(&processors),
-            same_host: plan
-                .groups
-                .iter()
-                .all(|group| group.target.internet().all(|address| is_here(address.ip()))),
+            same_host: is_same_host(&plan),
+            warnings: std::mem::take(&mut self.warnings),
             ..Environment::observe()
         };
         interrupt_on_signals(Arc::clone(&plan)).map_err(|error| format!("cannot run: {error}"))?;
