@@ -3,14 +3,14 @@
 
 use std::{net::Ipv4Addr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand};
 use wireloop::DriverKind;
 
 use crate::{
-    child::Share, decisions::DecisionArguments, load_arguments::LoadArguments,
-    manual::ManualArguments, measure::threshold::Threshold, output::arguments::OutputArguments,
-    payload::arguments::PayloadArguments, protocol::ProtocolArguments, target::TargetArguments,
-    tls::TlsArguments, units,
+    child::Share, compare::CompareArguments, decisions::DecisionArguments,
+    load_arguments::LoadArguments, manual::ManualArguments, measure::threshold::Threshold,
+    output::arguments::OutputArguments, payload::arguments::PayloadArguments,
+    protocol::ProtocolArguments, target::TargetArguments, tls::TlsArguments, units,
 };
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
@@ -21,6 +21,8 @@ use crate::{
     version,
     disable_help_flag = true,
     long_about = None,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
     after_help = "Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.\n\
         A message without an answer counts with the age at which it was given up; figures that \
         it may have made too small are marked >.\n\
@@ -39,6 +41,16 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     pub(crate) group: GroupArguments,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What there is to do besides a run.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say whether the results of runs, as --json writes them, differ
+    Compare(CompareArguments),
 }
 
 /// What concerns the run as a whole.

@@ -5,6 +5,7 @@
 mod autobahn;
 mod child;
 mod cli;
+mod compare;
 mod compression;
 mod connection;
 mod crew;
@@ -20,15 +21,18 @@ mod output;
 mod pacer;
 mod payload;
 mod plan;
+mod preflight;
 mod protocol;
 mod run;
 mod scenario;
 mod search;
+mod secrets;
 mod series;
 mod server;
 mod session;
 mod source;
 mod squad;
+mod statistics;
 mod target;
 mod timers;
 mod tls;
@@ -42,7 +46,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::{
-    cli::Arguments,
+    cli::{Arguments, Command},
     measure::{results::Results, threshold, verdict::Verdict},
     output::Outputs,
     scenario::Scenario,
@@ -56,7 +60,7 @@ const FAILURE: u8 = 1;
 const WRONG_ARGUMENT: u8 = 2;
 
 /// The exit code when a threshold was not kept, as that of k6.
-const BROKEN_THRESHOLD: u8 = 99;
+pub(crate) const BROKEN_THRESHOLD: u8 = 99;
 
 /// The exit code when all went well but the figures are not the server's.
 const INVALID: u8 = 3;
@@ -72,7 +76,9 @@ fn main() -> ExitCode {
     }
     let run = &arguments.run;
     let url = arguments.group.url.as_deref().unwrap_or_default();
-    let result = if let Some(port) = run.serve {
+    let result = if let Some(Command::Compare(arguments)) = &arguments.command {
+        compare::run(arguments)
+    } else if let Some(port) = run.serve {
         server::serve(port, run).map(|()| ExitCode::SUCCESS)
     } else if run.autobahn {
         autobahn::run(url).map(|()| ExitCode::SUCCESS)

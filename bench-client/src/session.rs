@@ -10,15 +10,15 @@ use crate::{
     child::{self, Share},
     cli::GroupArguments,
     measure::{
-        environment::is_here,
         owner::listeners,
         results::{Environment, Outcome, Results, SCHEMA},
         verdict::Evidence,
     },
     output::live::screen,
     plan::{End, GroupPlan, Outline, Plan, Trial},
+    preflight::{self, is_same_host},
     scenario::Scenario,
-    search,
+    search, secrets,
     series::Sink,
     server::LocalServer,
     target::Target,
@@ -40,6 +40,8 @@ pub(crate) struct Session {
     local: Option<LocalServer>,
     /// The server's processes, as far as they are on this machine and known.
     pids: Vec<u32>,
+    /// What is to be known about the machine.
+    warnings: Vec<String>,
 }
 
 impl Session {
@@ -102,7 +104,11 @@ impl Session {
             pids.dedup();
         }
         let plan = Plan { default_url, seed, ..Plan::new(run, plans, processes) };
-        Ok(Self { plan: Arc::new(plan), local, pids })
+        let warnings = preflight::check(&plan, local.is_some())?;
+        if !plan.run.quiet {
+            warnings.iter().for_each(|warning| eprintln!("wireloop-bench: note: {warning}"));
+        }
+        Ok(Self { plan: Arc::new(plan), local, pids, warnings })
     }
 
     /// Does a share of the work, as another process says.
@@ -122,10 +128,8 @@ impl Session {
         let processors = self.client_processors();
         let environment = Environment {
             placement: self.placement(&processors),
-            same_host: plan
-                .groups
-                .iter()
-                .all(|group| group.target.internet().all(|address| is_here(address.ip()))),
+            same_host: is_same_host(&plan),
+            warnings: std::mem::take(&mut self.warnings),
             ..Environment::observe()
         };
         interrupt_on_signals(Arc::clone(&plan)).map_err(|error| format!("cannot run: {error}"))?;
@@ -150,11 +154,13 @@ impl Session {
         let trial = trial.unwrap_or_else(|| plan.trial(plan.now()));
         let groups: Vec<_> = plan.groups.iter().map(|group| group.describe(&trial)).collect();
         let (verdict, reasons) = Evidence::new(&groups, &tally, stolen).judge();
+        let given = std::env::args_os().skip(1);
+        let given = given.map(|argument| argument.to_string_lossy().into_owned());
         Ok(Results {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             begun_s: begun.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
-            arguments: std::env::args().skip(1).collect(),
+            arguments: secrets::hide(given),
             environment,
             measured,
             threads: plan.workers(),

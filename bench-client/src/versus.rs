@@ -2,8 +2,8 @@
 //! whatever else happens to the machine happens to both.
 //!
 //! A slice begins when the one before has been answered. In each round both have one, in random
-//! order, and the round gives one ratio of each figure. Their median has an interval from the
-//! bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13).
+//! order, and the round gives one ratio of each figure. Their median has an interval from
+//! `statistics.rs`.
 
 use std::time::Duration;
 
@@ -14,15 +14,10 @@ use crate::{
     measure::{cost::CpuTime, stats::Tally},
     plan::{Plan, Trial},
     series::Sink,
+    statistics::{self, median},
     trials::{Trials, Trying},
     units::percent,
 };
-
-/// How many resamples an interval is from.
-const RESAMPLES: usize = 4000;
-
-/// How sure the intervals are, all figures together: Bonferroni's correction shares it out.
-const CONFIDENCE: f64 = 0.95;
 
 /// With fewer rounds nothing is said.
 const ROUNDS_MIN: usize = 10;
@@ -152,7 +147,7 @@ impl Versus {
             (name, unit, scale, pairs.collect::<Vec<_>>())
         });
         let known = samples.iter().filter(|(.., pairs)| pairs.len() >= ROUNDS_MIN).count();
-        let error = (1.0 - CONFIDENCE) / known.max(1) as f64;
+        let error = statistics::error(known);
         let rows = samples.into_iter().filter(|(.., pairs)| pairs.len() >= ROUNDS_MIN);
         let rows: Vec<Row> = rows
             .map(|(name, unit, scale, pairs)| Row::of(name, unit, scale, &pairs, error, rng))
@@ -172,15 +167,10 @@ impl Row {
         rng: &mut StdRng,
     ) -> Self {
         let ratios: Vec<f64> = pairs.iter().map(|[one, other]| other / one).collect();
-        let mut medians: Vec<f64> = (0..RESAMPLES)
-            .map(|_| {
-                let pick = |_| ratios[rng.random_range(0..ratios.len())];
-                median((0..ratios.len()).map(pick).collect())
-            })
-            .collect();
-        medians.sort_unstable_by(f64::total_cmp);
-        let at = |share: f64| medians[((RESAMPLES - 1) as f64 * share).round() as usize];
-        let (low, high) = (at(error / 2.0), at(1.0 - error / 2.0));
+        let (low, high) = statistics::interval(error, rng, |rng| {
+            let pick = |_| ratios[rng.random_range(0..ratios.len())];
+            median((0..ratios.len()).map(pick).collect())
+        });
         let values =
             [0, 1].map(|server| scale * median(pairs.iter().map(|pair| pair[server]).collect()));
         Self {
@@ -192,16 +182,6 @@ impl Row {
             high,
             is_real: low > 1.0 || high < 1.0,
         }
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    let (middle, is_even) = (values.len() / 2, values.len().is_multiple_of(2));
-    let (below, middle, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    let middle = *middle;
-    match below.iter().copied().max_by(f64::total_cmp) {
-        Some(last) if is_even => f64::midpoint(last, middle),
-        _ => middle,
     }
 }
 
@@ -261,13 +241,6 @@ mod tests {
             found += usize::from(slower.rows.iter().any(|row| row.is_real));
         }
         assert!(wrong <= 4 && found == 20, "{wrong} {found}");
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between_two() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert_eq!(median(vec![7.0]), 7.0);
     }
 
     #[test]

@@ -48,6 +48,33 @@ fn json_goes_to_the_standard_output_and_to_a_file() {
 }
 
 #[test]
+fn what_is_known_of_the_machine_is_said_and_written() {
+    let quiet = bench("-c 1 --format json");
+    assert!(quiet.stderr.is_empty(), "{quiet:?}");
+    let results: Value = serde_json::from_slice(&quiet.stdout).unwrap();
+    let warnings = results["environment"]["warnings"].as_array().unwrap();
+    let first = warnings[0].as_str().unwrap();
+    assert!(first.starts_with("client and server share this host"), "{warnings:?}");
+    let output = Command::new(env!("CARGO_BIN_EXE_wireloop-bench"))
+        .args(["-c", "1", "-d", "100ms", "--warm-up", "0"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with(&format!("wireloop-bench: note: {first}\n")), "{said}");
+}
+
+#[test]
+fn secrets_are_not_written() {
+    let output = bench("-c 1 --user me:hush -HX-Key:hush --cookie=a=hush --format json");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let shown: Value = serde_json::from_str(&text).unwrap();
+    let arguments = shown["arguments"].as_array().unwrap();
+    let expected = ["--user", "***", "-H***", "--cookie=***", "--format", "json"];
+    assert!(arguments.ends_with(&expected.map(Value::from)), "{arguments:?}");
+    assert!(!text.contains("hush"));
+}
+
+#[test]
 fn what_cannot_be_written_is_said_before_the_run() {
     for option in ["--json", "--html", "--hgrm", "--hlog"] {
         let text = expect_code(&format!("{option} /nowhere/file -d 60s"), 1);

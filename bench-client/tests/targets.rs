@@ -97,3 +97,11 @@ fn a_source_that_this_machine_has_not_is_refused_in_a_line() {
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("192.0.2.7 is not an address of this machine"), "{text}");
 }
+
+#[test]
+fn more_connections_than_there_are_ports_are_refused_at_once() {
+    let text = failure("-c 70000 --source 127.0.0.1 ws://127.0.0.1:1/");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("70,000 connections from one address to 127.0.0.1:1"), "{text}");
+    assert!(text.contains("more addresses with --source"), "{text}");
+}

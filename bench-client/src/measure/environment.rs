@@ -14,14 +14,15 @@ use super::results::Environment;
 impl Environment {
     /// The machine of this process.
     pub(crate) fn observe() -> Self {
-        let kernel = ["ostype", "osrelease"].map(|name| line(&format!("/proc/sys/kernel/{name}")));
+        let kernel =
+            ["ostype", "osrelease"].map(|name| text_in(&format!("/proc/sys/kernel/{name}")));
         let kernel: Vec<_> = kernel.into_iter().flatten().collect();
         Self {
             kernel: kernel.join(" "),
             processor: processor(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
             processors: sys::allowed_processors().len(),
             quota: quota(),
-            governor: line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            governor: text_in("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             file_limit: getrlimit(Resource::Nofile).current,
             ..Self::default()
         }
@@ -33,9 +34,15 @@ pub(crate) fn is_here(address: IpAddr) -> bool {
     address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
 }
 
-fn line(path: &str) -> Option<String> {
+/// The text of a file of the kernel's, if there is one.
+pub(crate) fn text_in(path: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     Some(text.trim().to_owned())
+}
+
+/// The number in such a file.
+pub(crate) fn number_in(path: &str) -> Option<usize> {
+    text_in(path)?.parse().ok()
 }
 
 /// The name in /proc/cpuinfo, or that of the architecture where there is none.
@@ -57,7 +64,7 @@ fn quota() -> Option<f64> {
             return Some(least);
         }
     }
-    let number = |name| line(&format!("/sys/fs/cgroup/cpu/{name}"))?.parse::<f64>().ok();
+    let number = |name| text_in(&format!("/sys/fs/cgroup/cpu/{name}"))?.parse::<f64>().ok();
     let quota = number("cpu.cfs_quota_us").filter(|quota| *quota > 0.0)?;
     Some(quota / number("cpu.cfs_period_us")?)
 }

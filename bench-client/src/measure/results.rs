@@ -29,7 +29,7 @@ pub(crate) struct Results {
     pub(crate) version: String,
     /// When the run began, in seconds since 1970.
     pub(crate) begun_s: f64,
-    /// What was asked for: the arguments, without the program's name.
+    /// What was asked for: the arguments, without the program's name and without secrets.
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Environment,
     /// The length of the measurement.
@@ -280,7 +280,6 @@ mod tests {
                 must_open: 0,
                 is_idle: false,
                 connections: 2,
-                must_open: 2,
                 offered,
                 ..Group::default()
             };
@@ -332,8 +331,6 @@ mod tests {
                 stolen: Some(0.25),
                 verdict: Verdict::Suspect,
                 reasons: vec![(Verdict::Suspect, "<noise>".into())],
-                search: None,
-                versus: None,
                 thresholds: vec![
                     judged("errors<10", "4", true),
                     judged("p99<1ms", ">20.0 ms", false),

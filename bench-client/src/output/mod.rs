@@ -2,6 +2,7 @@
 //! the same results.
 
 pub(crate) mod arguments;
+pub(crate) mod comparison;
 mod details;
 mod files;
 mod hgrm;
