@@ -148,6 +148,10 @@ impl Side {
         for path in paths {
             let path = path.display().to_string();
             let run = read(&path).map_err(|error| format!("{path} {error}"))?;
+            if side.runs.iter().any(|other| other.begun_s == run.begun_s) {
+                // It would look as if nothing changed from run to run.
+                return Err(format!("{path} is of the same run as another file of its side"));
+            }
             side.total.merge(&run.total());
             side.runs.push(run);
             side.paths.push(path);

@@ -59,6 +59,8 @@ impl Runs {
         let mut series = vec![moment(0, "warm_up")];
         series.extend((1..=seconds + 1).map(|number| moment(number, "measuring")));
         results["series"] = series.into();
+        // Another run has another start.
+        results["begun_s"] = name.bytes().map(f64::from).sum::<f64>().into();
         self.write_value(name, &results)
     }
 
@@ -178,6 +180,10 @@ fn what_cannot_be_compared_is_said_in_a_line() {
         assert_eq!(code, 1, "{text}");
         assert!(text.contains(complaint) && text.lines().count() == 1, "{text}");
     }
+    let twice: [&Path; 4] = [&good, &good, Path::new("--with"), &good];
+    let (code, text) = compare(&twice, &[]);
+    assert_eq!((code, text.lines().count()), (1, 1), "{text}");
+    assert!(text.contains("is of the same run as another"), "{text}");
     let (code, text) = compare(&[&good], &[]);
     assert_eq!((code, text.lines().count()), (1, 1), "{text}");
     assert_eq!(compare(&[], &[]).0, 2);

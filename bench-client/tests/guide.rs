@@ -1,0 +1,80 @@
+//! docs/LOADTESTING.md says what there is: its options, its scenario, and the fields of the JSON.
+
+mod support;
+
+use std::{collections::BTreeSet, fs, process::Command};
+
+use serde_json::Value;
+use support::bench;
+
+const GUIDE: &str = include_str!("../../docs/LOADTESTING.md");
+
+/// Cargo's own options.
+const OTHERS: [&str; 2] = ["--release", "--path"];
+
+fn help(arguments: &[&str]) -> String {
+    let program = env!("CARGO_BIN_EXE_wireloop-bench");
+    let output = Command::new(program).args(arguments).arg("--help").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The long options that a text names.
+fn options(text: &str) -> BTreeSet<&str> {
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '-';
+    let words = text.split(|c: char| !is_name(c));
+    words.filter(|word| word.starts_with("--") && !word.trim_matches('-').is_empty()).collect()
+}
+
+#[test]
+fn options_of_the_guide_exist() {
+    let help = [help(&[]), help(&["compare"])].concat();
+    let mut known = options(&help);
+    known.extend(OTHERS);
+    let named = options(GUIDE);
+    assert!(named.len() > 30, "{named:?}");
+    let unknown: Vec<_> = named.difference(&known).collect();
+    assert!(unknown.is_empty(), "the guide names options that do not exist: {unknown:?}");
+}
+
+#[test]
+fn the_scenario_of_the_guide_runs() {
+    let (_, rest) = GUIDE.split_once("```toml\n").unwrap();
+    let (scenario, _) = rest.split_once("```").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("scenario.toml");
+    fs::write(&path, scenario).unwrap();
+    let output = bench(&format!("--scenario {} -d 1s --format json", path.display()));
+    let results: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names: Vec<_> =
+        results["groups"].as_array().unwrap().iter().map(|group| &group["name"]).collect();
+    assert_eq!(names, ["holders", "talkers", "slow"]);
+    assert_eq!(results["thresholds"].as_array().unwrap().len(), 2);
+    assert_eq!(results["tally"]["groups"][2]["opened"], 5);
+}
+
+#[test]
+fn each_field_of_the_schema_is_explained() {
+    let output = bench("-c 1 --threshold errors==0 --format json");
+    let results: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut fields = BTreeSet::new();
+    collect(&results, &mut fields);
+    let is_told = |field: &&String| {
+        let name = format!("{field}`");
+        GUIDE.contains(&format!("`{name}")) || GUIDE.contains(&format!(".{name}"))
+    };
+    // A close code is no name.
+    let fields = fields.iter().filter(|field| field.parse::<u16>().is_err());
+    let missing: Vec<_> = fields.filter(|field| !is_told(field)).collect();
+    assert!(missing.is_empty(), "the guide does not explain {missing:?}");
+}
+
+fn collect(value: &Value, fields: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => object.iter().for_each(|(name, value)| {
+            fields.insert(name.clone());
+            collect(value, fields);
+        }),
+        Value::Array(values) => values.iter().for_each(|value| collect(value, fields)),
+        _ => {}
+    }
+}
