@@ -102,7 +102,11 @@ impl ManualArguments {
 
 /// The help that these arguments ask for, whatever else is wrong with them.
 pub(crate) fn asked(arguments: impl IntoIterator<Item = String>) -> Option<ManualArguments> {
-    let mut words = arguments.into_iter().take_while(|word| word != "--");
+    let mut words = arguments.into_iter().take_while(|word| word != "--").peekable();
+    if words.peek().is_some_and(|word| Arguments::command().find_subcommand(word).is_some()) {
+        // It has a help of its own.
+        return None;
+    }
     let word =
         words.find(|word| word == "-h" || word == "--help" || word.starts_with("--help="))?;
     let group = match word.strip_prefix("--help=") {
@@ -160,6 +164,7 @@ fn first_sentence(text: &str) -> String {
 
 fn one_group(command: Command, heading: &'static str) -> Command {
     command
+        .mut_subcommands(|subcommand| subcommand.hide(true))
         .mut_args(|arg: Arg| match arg.get_help_heading() {
             Some(own) if own == heading => arg,
             _ => arg.hide(true),

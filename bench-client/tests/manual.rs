@@ -29,6 +29,7 @@ fn help_is_told_whatever_else_is_asked_for() {
     assert!(!load.contains("--html"), "{load}");
     assert_eq!(text(&["--help=load"]), load);
     assert!(text(&["--help", "all"]).contains("Exit codes"));
+    assert!(text(&["compare", "--help"]).contains("--fail-on-regression"));
 }
 
 #[test]
