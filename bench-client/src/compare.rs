@@ -5,7 +5,7 @@
 
 use std::{fs, io, io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use rand::{SeedableRng, rngs::StdRng};
 use serde::Serialize;
 use serde_json::Value;
@@ -37,6 +37,10 @@ const COMPARISON_SCHEMA: &str = "wireloop-bench-compare/1";
 #[command(after_help = "Exit codes: 0 the files were compared, 99 the second side is worse and \
     --fail-on-regression was given, 1 a file could not be read, 2 a wrong argument.")]
 pub(crate) struct CompareArguments {
+    /// Tell these options
+    #[arg(short, long, action = ArgAction::Help)]
+    help: Option<bool>,
+
     /// Two files, or with --with those of the first side
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
