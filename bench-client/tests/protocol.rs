@@ -156,7 +156,8 @@ fn an_answer_that_is_slow_to_come_shows_in_its_phase() {
 
 #[test]
 fn what_was_agreed_and_pinged_is_in_the_summary() {
-    let text = success("-c 4 --compression kept --json-like -s 200 --ping-every 100ms --subprotocol chat");
+    let text =
+        success("-c 4 --compression kept --json-like -s 200 --ping-every 100ms --subprotocol chat");
     assert!(text.contains("\n  compression: ") && text.contains(" : 1 received"), "{text}");
     assert!(text.contains("\n  subprotocols: none on 4\n"), "{text}");
     assert!(text.contains("\n  ping "), "{text}");
