@@ -37,6 +37,8 @@ pub(crate) struct Series {
     moments: Vec<Moment>,
     open: u64,
     trial: Option<Trial>,
+    /// When the first trial began: from then on nobody is connecting.
+    loaded_from: Option<Duration>,
     server: Vec<u32>,
     cpu: Option<CpuTime>,
 }
@@ -51,6 +53,7 @@ impl Series {
             moments: Vec::new(),
             open: 0,
             trial: None,
+            loaded_from: None,
             cpu: CpuTime::of_all(&server),
             server,
         }
@@ -67,6 +70,7 @@ impl Series {
     }
 
     pub(crate) fn begin(&mut self, trial: Trial) {
+        self.loaded_from.get_or_insert(trial.start);
         self.trial = Some(trial);
     }
 
@@ -132,7 +136,7 @@ impl Series {
     fn phase(&self, moment: Duration) -> Phase {
         match self.trial {
             None => Phase::Connecting,
-            Some(trial) if moment < trial.start => Phase::Connecting,
+            Some(_) if self.loaded_from.is_none_or(|from| moment < from) => Phase::Connecting,
             Some(trial) if moment < trial.measure_from => Phase::WarmUp,
             Some(trial) if moment < trial.measure_until => Phase::Measuring,
             Some(_) => Phase::Draining,

@@ -5,7 +5,9 @@
 """
 
 import argparse
+import contextlib
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -26,7 +28,9 @@ CHARTS = """
     })
 """
 POINTED = """
-    const plot = document.querySelector(".chart .plot"), box = plot.getBoundingClientRect()
+    const charts = [...document.querySelectorAll(".chart")]
+    const chart = charts.find((one) => one.querySelector("h3").textContent === "Latency by percentile")
+    const plot = chart.querySelector(".plot"), box = plot.getBoundingClientRect()
     const at = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 }
     plot.dispatchEvent(new PointerEvent("pointermove", at))
     const tip = plot.querySelector(".tip")
@@ -57,7 +61,7 @@ def looks_good(browser, path, titles):
     for title, lines, marks in charts:
         check(marks >= lines > 0, f"{what}{title} shows {lines} lines")
     if "Latency by percentile" in titles:
-        check("p9" in browser.script(POINTED), f"{what}a chart tells what is pointed at")
+        check(re.match(r"p\d", browser.script(POINTED)), f"{what}a chart tells what is pointed at")
 
 
 def runs(command, directory):
@@ -78,10 +82,67 @@ def runs(command, directory):
     load[-1] = load[-1].replace("<b>", "?a&amp;b")
     code = subprocess.run([*command, *load], stdout=subprocess.DEVNULL, timeout=60).returncode
     check(code == 1, f"a server that is not there is {code}")
+    search = directory / "search.html"
+    load = ["-q", "-c", "4", "--find-max", "p50<20ms", "-R", "100", "--probe", "200ms", "-d", "500ms"]
+    load += ["--repeats", "1", "--drain", "300ms", "--html", str(search)]
+    with servers(command, "2ms") as [url]:
+        code = subprocess.run([*command, *load, url], stdout=subprocess.DEVNULL, timeout=120).returncode
+    check(code in (0, INVALID), f"a search ended with {code}")
+    versus = directory / "versus.html"
+    with servers(command, "0", "20us") as [one, other]:
+        load = ["-q", "-c", "4", "-d", "3s", "--slice", "50ms", "--versus", other, "--html", str(versus), one]
+        code = subprocess.run([*command, *load], stdout=subprocess.DEVNULL, timeout=60).returncode
+    check(code in (0, INVALID), f"a comparison ended with {code}")
     over_time = ["Latency over time", "Rate over time"]
     of_server = ["Connections over time", "Server: processor", "Server: memory"]
     all_charts = ["Latency by percentile", *over_time, "Opening by percentile", *of_server]
-    return {full: all_charts, closed: all_charts, empty: []}
+    return {
+        full: all_charts,
+        closed: all_charts,
+        empty: [],
+        search: ["p99 by rate", *all_charts],
+        versus: all_charts,
+    }
+
+
+@contextlib.contextmanager
+def servers(command, *times):
+    """Servers that are busy for so long with each message."""
+    started = []
+    try:
+        for time in times:
+            serve = [*command, "--serve", "0", "--server-spin", time]
+            started.append(subprocess.Popen(serve, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        yield [f"ws://{server.stdout.readline().strip()}/echo" for server in started]
+    finally:
+        for server in started:
+            server.terminate()
+            server.communicate()
+
+
+def shows_decisions(browser, path):
+    """What a search and a comparison show beside the charts."""
+    rows = "return document.querySelectorAll(arguments[0]).length"
+    if path.stem == "search":
+        check(browser.script(rows, "#search tbody tr") >= 3, "a search has its trials")
+        check("msg/s is the most" in browser.script("return document.querySelector('.answer').textContent"), "a search has an answer")
+    if path.stem == "versus":
+        check(browser.script(rows, "#versus tbody tr") >= 3, "a comparison has its figures")
+        check(browser.script(rows, "#versus .real") >= 1, "a slower server is seen")
+        check(browser.script(rows, ".tile") == 0, "two servers have no figures together")
+        inside = """
+            return [...document.querySelectorAll("#versus td.forest")].every((cell) => {
+                const room = cell.getBoundingClientRect()
+                return [...cell.querySelectorAll("i")].every((mark) => {
+                    const box = mark.getBoundingClientRect()
+                    return box.left >= room.left && box.right <= room.right && box.height > 0
+                })
+            })
+        """
+        check(browser.script(inside), "intervals are within their cells")
+        scrolls = "const box = document.querySelector('#versus .scroll'); return box.scrollWidth > box.clientWidth"
+        wide = browser.script("return innerWidth") > 1000
+        check(not (wide and browser.script(scrolls)), "a wide page has room for the intervals")
 
 
 def main():
@@ -100,6 +161,7 @@ def main():
                 browser.devtools("Emulation.setDeviceMetricsOverride", **size)
                 for path, titles in reports.items():
                     looks_good(browser, path, titles)
+                    shows_decisions(browser, path)
                     grounds.append(browser.script("return getComputedStyle(document.body).backgroundColor"))
                     if options.screenshots:
                         name = f"{path.stem}-{scheme}-{width}.png"

@@ -8,19 +8,24 @@ use crate::{
     versus::{Row, Versus},
 };
 
-/// Writes what a search has found: the answer first.
-pub(super) fn write_search(f: &mut fmt::Formatter<'_>, search: &Search) -> fmt::Result {
+/// What a search has found, in lines of which the first is the answer.
+pub(super) fn answer(search: &Search) -> Vec<String> {
     let objectives = search.objectives.join(", ");
-    match search.highest {
-        Some(rate) => writeln!(f, "  {} msg/s is the most at which {objectives}", count(rate))?,
-        None => writeln!(f, "  no rate was found at which {objectives}")?,
-    }
+    let mut lines = vec![match search.highest {
+        Some(rate) => format!("{} msg/s is the most at which {objectives}", count(rate)),
+        None => format!("no rate was found at which {objectives}"),
+    }];
     if let Some(failed) = search.failed {
-        write!(f, "  {} msg/s was too much", count(failed))?;
         let limit =
             if search.is_client_limit { " for the client: the server may do more" } else { "" };
-        writeln!(f, "{limit}")?;
+        lines.push(format!("{} msg/s was too much{limit}", count(failed)));
     }
+    lines
+}
+
+/// Writes what a search has found: the answer first.
+pub(super) fn write_search(f: &mut fmt::Formatter<'_>, search: &Search) -> fmt::Result {
+    answer(search).iter().try_for_each(|line| writeln!(f, "  {line}"))?;
     writeln!(f)?;
     writeln!(
         f,
@@ -51,15 +56,21 @@ fn write_step(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
     }
 }
 
+/// A figure of both servers, with its unit.
+pub(super) fn values(row: &Row) -> [String; 2] {
+    row.values.map(|value| match row.unit.as_str() {
+        "/s" => format!("{}/s", count(value)),
+        unit => format!("{value:.2} {unit}"),
+    })
+}
+
 /// Writes how two servers compare: the sentence first.
 pub(super) fn write_versus(f: &mut fmt::Formatter<'_>, versus: &Versus) -> fmt::Result {
     writeln!(f, "  {}\n", versus.conclusion)?;
     writeln!(f, "  {:<12}{:>14}{:>14}{:>10}  95 %, all together", "", "first", "second", "change")?;
-    for Row { name, unit, values, ratio, low, high, is_real } in &versus.rows {
-        let values = values.map(|value| match unit.as_str() {
-            "/s" => format!("{}/s", count(value)),
-            _ => format!("{value:.2} {unit}"),
-        });
+    for row in &versus.rows {
+        let Row { name, ratio, low, high, is_real, .. } = row;
+        let values = values(row);
         let mark = if *is_real { "  *" } else { "" };
         writeln!(
             f,

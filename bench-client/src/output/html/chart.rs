@@ -45,6 +45,8 @@ pub(super) enum Style {
     Dashed,
     /// What is not certain: the rest of the line before, which has its name.
     Dotted,
+    /// The points by themselves.
+    Dots,
 }
 
 /// A point of a line, and what is said about it. Without a `y` the line is interrupted.
@@ -113,6 +115,11 @@ impl Axis {
         Self { from: 1.0, to: to.max(1.1), is_logarithmic: true, ticks }
     }
 
+    /// The value at its end.
+    pub(super) fn end(&self) -> f64 {
+        self.to
+    }
+
     /// Where a value is, from 0 to 1.
     fn place(&self, value: f64) -> f64 {
         let place = if self.is_logarithmic {
@@ -143,10 +150,12 @@ impl Chart {
             let (x, y) = (SIZE * self.x.place(point.x), SIZE * (1.0 - self.y.place(y)));
             let next = line.points.get(place + 1).and_then(|next| next.y);
             path += &match is_open {
-                true => format!("L{x:.1} {y:.1}"),
+                true if line.style != Style::Dots => format!("L{x:.1} {y:.1}"),
                 // A point by itself is a dot.
-                false if next.is_none() => format!("M{x:.1} {y:.1}h.1"),
-                false => format!("M{x:.1} {y:.1}"),
+                _ if next.is_none() || line.style == Style::Dots => {
+                    format!("M{x:.1} {y:.1}h.1")
+                }
+                _ => format!("M{x:.1} {y:.1}"),
             };
             is_open = true;
         }
@@ -242,6 +251,7 @@ impl Display for Style {
             Self::Solid => "solid",
             Self::Dashed => "dashed",
             Self::Dotted => "dotted",
+            Self::Dots => "dots",
         })
     }
 }

@@ -25,7 +25,7 @@ const LENGTH_MIN: Duration = Duration::from_millis(200);
 const LOGARITHMIC_FROM: f64 = 20.0;
 
 /// The number of the color of errors.
-const RED: usize = 9;
+pub(super) const RED: usize = 9;
 
 /// The charts of a run, those that have something to show.
 pub(super) fn all(results: &Results) -> Vec<Chart> {
@@ -292,7 +292,7 @@ fn points(
 }
 
 /// The axis of times: logarithmic if one scale cannot show both ends.
-fn times_axis(values: impl Iterator<Item = f64>) -> Option<Axis> {
+pub(super) fn times_axis(values: impl Iterator<Item = f64>) -> Option<Axis> {
     let (mut least, mut most) = (f64::INFINITY, 0.0_f64);
     for value in values {
         (least, most) = (least.min(value), most.max(value));
@@ -329,7 +329,7 @@ fn tick(seconds: f64) -> String {
 }
 
 /// A number in five characters.
-fn short(number: f64) -> String {
+pub(super) fn short(number: f64) -> String {
     let (value, unit) = match number {
         _ if number >= 1e6 => (number / 1e6, "M"),
         _ if number >= 1e3 => (number / 1e3, "k"),

@@ -2,6 +2,7 @@
 
 mod chart;
 mod charts;
+mod decisions;
 mod tables;
 
 use std::{
@@ -32,7 +33,14 @@ impl Display for Report<'_> {
         let total = results.total();
         write_head(f, results)?;
         write_judgement(f, results, &total)?;
-        write_summary(f, results, &total)?;
+        if let Some(search) = &results.search {
+            decisions::write_search(f, search)?;
+        }
+        match &results.versus {
+            // What both servers have done together is nobody's figure.
+            Some(versus) => decisions::write_versus(f, versus)?,
+            None => write_summary(f, results, &total)?,
+        }
         tables::write_times(f, results)?;
         writeln!(f, "<section class=\"charts\">")?;
         for chart in charts::all(results) {
