@@ -161,7 +161,6 @@ impl<'p, D: Driver> Loader<'p, D> {
     /// Sends until the end of the measurement: what echoes release, or what is due.
     fn load(&mut self, trial: &Trial, link: &Link) -> io::Result<()> {
         self.run.is_loading = true;
-        self.release_first();
         loop {
             let (from, until) = self.run.plan.window(trial);
             let now = self.now();
@@ -177,6 +176,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             }
             let end = if self.watch.is_none() { from } else { until };
             let mut wait = end.saturating_sub(now).min(LOOK_AROUND);
+            self.release_first();
             self.send_due(trial.start);
             self.begin_sessions(trial.start);
             self.ping_due(trial.start);
@@ -200,14 +200,21 @@ impl<'p, D: Driver> Loader<'p, D> {
         Ok(())
     }
 
-    /// The first messages of closed loops, as many as may be in flight.
+    /// The first messages of closed loops, as many as may be in flight, on some connections in each
+    /// pass: answers to the first ones would wait behind the sending of thousands, the kernel would
+    /// acknowledge each of them apart (after 40 ms), and that, once begun, does not end.
     fn release_first(&mut self) {
+        let mut left = SENDS_PER_PASS;
         for place in 0..self.squads.len() {
-            let Squad { group, ref slots, .. } = self.squads[place];
-            if self.run.releases(group) {
-                for index in slots.clone() {
-                    self.with(index, |connection, now, run| connection.send_first(now, run));
-                }
+            while left > 0 && self.run.releases(self.squads[place].group) {
+                let Some(index) = self.squads[place].unreleased.next() else { break };
+                self.with(index, |connection, now, run| {
+                    // One that has just come has sent its own.
+                    if connection.in_flight() == 0 {
+                        connection.send_first(now, run);
+                    }
+                });
+                left -= 1;
             }
         }
     }

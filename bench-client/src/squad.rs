@@ -21,6 +21,8 @@ pub(crate) struct Squad {
     pub(crate) first: usize,
     /// The places of the connections that are to be opened as soon as possible.
     waiting: VecDeque<u32>,
+    /// The places of the connections whose first messages of a closed loop are to be sent.
+    pub(crate) unreleased: Range<usize>,
     /// When they may be: a schedule that began at a time.
     opener: Option<(Duration, Pacer)>,
     /// The places that no session has, and when sessions come.
@@ -59,6 +61,7 @@ impl Squad {
         Self {
             group,
             slots,
+            unreleased: 0..0,
             first: plan.first + numbers.start,
             waiting,
             opener: None,
@@ -88,6 +91,7 @@ impl Squad {
             let rate = Shape::constant(self.slots.len() as f64 / every.as_secs_f64());
             Pacer::shaped(rate, 1.0, self.phase, None)
         });
+        self.unreleased = if trial.is_some() { self.slots.clone() } else { 0..0 };
         let load = &plan.arguments.load;
         let gaps = || load.poisson.then(rand::make_rng::<StdRng>);
         let sessions = load.sessions.filter(|_| trial.is_some());
