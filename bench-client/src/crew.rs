@@ -10,7 +10,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use wireloop::io::{Driver, Epoll, Waker, sys};
+use wireloop::{
+    DriverKind,
+    io::{Driver, Epoll, Uring, Waker, sys},
+};
 
 use crate::{
     child::{Process, Share},
@@ -89,9 +92,8 @@ impl Team {
     ) -> io::Result<Self> {
         let Share { workers, all } = share.clone();
         let threads = workers.enumerate().map(|(place, worker)| {
-            let driver = Epoll::new()?;
-            let waker = driver.waker();
             let (commands, receiver) = mpsc::channel();
+            let (ready, driver) = mpsc::channel();
             let link = Link { commands: receiver, events: events.clone(), worker };
             let (plan, processor) = (Arc::clone(plan), processors.get(place).copied());
             let thread = thread::Builder::new().name(format!("load {worker}"));
@@ -100,11 +102,15 @@ impl Team {
                     // Not vital: the report says what was intended.
                     let _ = sys::pin_thread(processor);
                 }
-                let work = || Loader::new(driver, &plan, worker..worker + 1, all).work(&link);
+                let work = || match plan.run.driver {
+                    DriverKind::IoUring => work(Uring::new, &ready, &plan, all, &link),
+                    _ => work(Epoll::new, &ready, &plan, all, &link),
+                };
                 if panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
                     link.tell(Event::Broken("a thread panicked".into()));
                 }
             })?;
+            let waker = driver.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))?;
             Ok(Thread { commands, waker })
         });
         threads.collect::<io::Result<_>>().map(Self)
@@ -121,6 +127,26 @@ impl Team {
     pub(crate) fn wake(&self) {
         self.0.iter().for_each(|thread| thread.waker.wake());
     }
+}
+
+/// The life of a thread. Its driver is made where it is used, which io_uring wants, and whether
+/// that was possible is told first.
+fn work<D: Driver>(
+    make: fn() -> io::Result<D>,
+    ready: &mpsc::Sender<io::Result<Waker>>,
+    plan: &Plan,
+    all: usize,
+    link: &Link,
+) {
+    // Whoever does not listen has given up.
+    let _ = match make() {
+        Ok(driver) => {
+            let told = ready.send(Ok(driver.waker()));
+            Loader::new(driver, plan, link.worker..link.worker + 1, all).work(link);
+            told
+        }
+        Err(error) => ready.send(Err(error)),
+    };
 }
 
 /// All workers of a run.

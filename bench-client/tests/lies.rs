@@ -112,7 +112,7 @@ fn echoes_with_the_wrong_opcode_are_counted() {
 #[test]
 fn all_faults_together_are_counted_apart() {
     let lies = [Lie::Drop, Lie::Repeat, Lie::Swap, Lie::Corrupt, Lie::OpCode];
-    for arguments in ["--depth 16", "-R 5000", "--depth 3 -s 120"] {
+    for arguments in ["--depth 16", "-R 5000", "--depth 3 -s 120 --driver io-uring"] {
         expect_counted(arguments, move |number| {
             (number % 17 == 11).then(|| lies[number as usize / 17 % 5])
         });

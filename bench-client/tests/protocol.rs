@@ -165,5 +165,6 @@ fn what_was_agreed_and_pinged_is_in_the_summary() {
     for word in ["compression:", "subprotocols:", "\n  ping ", "\n  session"] {
         assert!(!text.contains(word), "{word}: {text}");
     }
-    assert!(text.contains(" - B resident per idle connection"), "{text}");
+    assert!(text.contains(" MiB resident under load"), "{text}");
+    assert!(!text.contains("per idle connection"), "{text}");
 }

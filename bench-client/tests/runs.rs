@@ -37,6 +37,15 @@ fn many_in_flight_as_text_on_two_threads() {
 }
 
 #[test]
+fn the_client_runs_on_either_driver() {
+    for load in ["--depth 4", "-R 1000 --poisson", "--messages 20 -t 2", "-s 1m --depth 2"] {
+        let text = report(&format!("-c 10 --driver io-uring {load}"));
+        assert!(text.contains("no errors"), "{text}");
+    }
+    assert_eq!(bench("--driver auto").status.code(), Some(2));
+}
+
+#[test]
 fn empty_and_large_messages_come_back_whole() {
     report("-c 2 -s 0");
     report("-c 2 -s 5m");

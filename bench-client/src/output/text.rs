@@ -229,14 +229,12 @@ impl Summary<'_> {
             )?;
         }
         if let Some(server) = self.0.server {
-            let idle = server.idle_bytes(self.0.connections());
-            let idle = idle.map_or_else(|| "-".into(), |bytes| format!("{bytes:.0}"));
             let resident = server.resident_bytes as f64 / f64::from(1 << 20);
-            writeln!(
-                f,
-                "           {idle} B resident per idle connection, {resident:.1} MiB in all under \
-                 load",
-            )?;
+            write!(f, "           ")?;
+            if let Some(bytes) = server.idle_bytes(self.0.connections()) {
+                write!(f, "{bytes:.0} B resident per idle connection, ")?;
+            }
+            writeln!(f, "{resident:.1} MiB resident under load")?;
         }
         let cpu = self.0.tally.cpu;
         let share = of_core(cpu) / self.0.threads as f64;
