@@ -19,6 +19,10 @@ use crate::{
     units::percent,
 };
 
+/// Differences that are not larger than this are not told: two processes of the same program have as
+/// much, for their memory lies elsewhere.
+const IRRELEVANT: f64 = 0.005;
+
 /// With fewer rounds nothing is said.
 const ROUNDS_MIN: usize = 10;
 
@@ -46,7 +50,7 @@ pub(crate) struct Row {
     pub(crate) ratio: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
-    /// Whether the interval leaves 1 out.
+    /// Whether the interval leaves out 1, and what is near to it.
     pub(crate) is_real: bool,
 }
 
@@ -180,7 +184,7 @@ impl Row {
             ratio: median(ratios),
             low,
             high,
-            is_real: low > 1.0 || high < 1.0,
+            is_real: low > 1.0 + IRRELEVANT || high < 1.0 - IRRELEVANT,
         }
     }
 }
