@@ -4,13 +4,12 @@
 use std::{
     io::{self, BufRead, BufReader, Write},
     ops::Range,
+    os::unix::process::CommandExt,
     process::{Child, ChildStdin, Command as Program, Stdio},
     str::FromStr,
     sync::{Arc, mpsc},
     thread,
 };
-
-use std::os::unix::process::CommandExt;
 
 use crate::{
     crew::{Command, Event, Team},

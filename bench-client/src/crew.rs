@@ -206,15 +206,14 @@ impl Crew {
         })
     }
 
-    /// Waits until all workers have opened their connections, or have failed to.
-    /// How many are open, and what happened.
+    /// Waits until all workers have opened their connections, or have failed to: how many are open,
+    /// and what happened.
     pub(crate) fn open(&mut self, observer: &mut impl Observer) -> Result<(usize, Tally), String> {
         self.await_all(observer, |event| matches!(event, Event::Ready { .. }))?;
         Ok((self.open, std::mem::take(&mut self.tally)))
     }
 
-    /// Has all workers do a trial, and calls `until` with each look around. What they have found is
-    /// what they tell when it is over.
+    /// Has all workers do a trial. What they have found is what they tell when it is over.
     pub(crate) fn attempt(
         &mut self,
         trial: Trial,

@@ -39,11 +39,14 @@ const SENDS_PER_PASS: usize = 256;
 pub(crate) struct Loader<'p, D> {
     driver: D,
     run: Run<'p>,
+    /// One for each group, in the order of the plan.
     squads: Vec<Squad>,
     connections: Vec<Connection>,
     /// How many are neither open nor closed, and how many have a socket.
     opening: usize,
     live: usize,
+    /// How many may be opening at a time.
+    opening_max: usize,
     /// No connection comes in the place of another one any more.
     is_finishing: bool,
     /// When those that read slowly may read again, by their places.
@@ -85,6 +88,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             connections,
             opening: 0,
             live: 0,
+            opening_max: plan.run.connecting.get().div_ceil(plan.workers()),
             is_finishing: false,
             resting: HashMap::new(),
             next_second: Duration::from_secs(plan.now().as_secs() + 1),

@@ -109,7 +109,7 @@ impl Search {
     /// Whether a rate holds in two of three trials.
     fn holds<S: Sink>(&mut self, trials: &mut Trials<'_, S>, rate: f64) -> Result<bool, String> {
         let (mut held, mut failed) = (0, 0);
-        while held < 1 && failed < 2 || held == 1 && failed == 1 {
+        while held <= failed && failed < 2 {
             let (is_held, _) = self.attempt(trials, rate, trials.plan().run.probe, false)?;
             held += usize::from(is_held);
             failed += usize::from(!is_held);
@@ -136,7 +136,9 @@ impl Search {
             if 2 * held.len() > repeats {
                 self.highest = Some(rate);
                 // The results are those of the last trial that held, at that rate.
-                held.into_iter().next_back().into_iter().for_each(|trying| trials.keep(trying));
+                if let Some(trying) = held.pop() {
+                    trials.keep(trying);
+                }
                 return Ok(());
             }
             self.failed = Some(rate);

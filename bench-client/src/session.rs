@@ -97,9 +97,9 @@ impl Session {
             }
             plans.push(plan);
         }
-        if pids.is_empty() {
-            let addresses = plans.iter().flat_map(|group| group.target.internet());
-            pids = addresses.flat_map(listeners).collect();
+        // A process that does a share of the work looks at no server.
+        if pids.is_empty() && run.child.is_none() {
+            pids = plans.iter().flat_map(servers).collect();
             pids.sort_unstable();
             pids.dedup();
         }
@@ -181,15 +181,7 @@ impl Session {
 
     /// The processes of both servers of a comparison, as far as they are known.
     fn rivals(&self) -> [Vec<u32>; 2] {
-        let of = |place: usize| {
-            let group = self.plan.groups.get(place);
-            group
-                .into_iter()
-                .flat_map(|group| group.target.internet())
-                .flat_map(listeners)
-                .collect()
-        };
-        [of(0), of(1)]
+        [0, 1].map(|place| self.plan.groups.get(place).into_iter().flat_map(servers).collect())
     }
 
     fn outcome(&self, trial: &Trial, complaint: Option<String>) -> Outcome {
@@ -238,6 +230,11 @@ impl Session {
             (count, _) => format!("server: wireloop, {count} processes of its own; {client}"),
         }
     }
+}
+
+/// The processes that a group's connections lead to, as far as they are on this machine.
+fn servers(group: &GroupPlan) -> impl Iterator<Item = u32> {
+    group.target.internet().flat_map(listeners)
 }
 
 fn list(processors: &[usize]) -> String {

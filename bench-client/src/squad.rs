@@ -21,10 +21,10 @@ pub(crate) struct Squad {
     pub(crate) first: usize,
     /// The places of the connections that are to be opened as soon as possible.
     waiting: VecDeque<u32>,
-    /// The places of the connections whose first messages of a closed loop are to be sent.
-    pub(crate) unreleased: Range<usize>,
     /// When they may be: a schedule that began at a time.
     opener: Option<(Duration, Pacer)>,
+    /// The places of the connections whose first messages of a closed loop are to be sent.
+    pub(crate) unreleased: Range<usize>,
     /// The places that no session has, and when sessions come.
     pub(crate) free: Vec<u32>,
     pub(crate) sessions: Option<Pacer>,
@@ -91,7 +91,7 @@ impl Squad {
             let rate = Shape::constant(self.slots.len() as f64 / every.as_secs_f64());
             Pacer::shaped(rate, 1.0, self.phase, None)
         });
-        self.unreleased = if trial.is_some() { self.slots.clone() } else { 0..0 };
+        self.unreleased = self.slots.clone();
         let load = &plan.arguments.load;
         let gaps = || load.poisson.then(rand::make_rng::<StdRng>);
         let sessions = load.sessions.filter(|_| trial.is_some());

@@ -69,7 +69,6 @@ type Reading = (Option<CpuTime>, Option<MachineTime>);
 #[derive(Clone, Debug)]
 struct Meter {
     trial: Trial,
-    pids: Vec<u32>,
     before: Option<Reading>,
     after: Option<Reading>,
 }
@@ -113,9 +112,8 @@ impl<'t, S: Sink> Trials<'t, S> {
 
     /// Makes a trial.
     pub(crate) fn attempt(&mut self, trial: Trial) -> Result<Trying, String> {
-        let pids = self.view.series.server().to_vec();
         self.view.series.begin(trial);
-        self.view.meter = Some(Meter { trial, pids, before: None, after: None });
+        self.view.meter = Some(Meter { trial, before: None, after: None });
         let mut tally = self.crew.attempt(trial, &mut self.view)?;
         self.tally.merge(&tally.take_connections());
         self.resident.loaded = self.view.series.server_bytes();
@@ -174,10 +172,10 @@ impl<S: Sink> Observer for View<'_, S> {
         if let Some(meter) = &mut self.meter {
             let (from, until) = self.plan.window(&meter.trial);
             if now >= from && meter.before.is_none() {
-                meter.before = Some(meter.look());
+                meter.before = Some(look(self.series.server()));
             }
             if now >= until && meter.after.is_none() {
-                meter.after = Some(meter.look());
+                meter.after = Some(look(self.series.server()));
             }
         }
     }
@@ -197,11 +195,12 @@ impl Trying {
     }
 }
 
-impl Meter {
-    fn look(&self) -> Reading {
-        (CpuTime::of_all(&self.pids), MachineTime::now())
-    }
+/// Reads what the server's processes and the machine have done.
+fn look(pids: &[u32]) -> Reading {
+    (CpuTime::of_all(pids), MachineTime::now())
+}
 
+impl Meter {
     /// What the server has used in the measurement, and what was stolen of the machine.
     fn read(&self) -> (Option<CpuTime>, Option<f64>) {
         let Some((before, after)) = self.before.zip(self.after) else { return (None, None) };

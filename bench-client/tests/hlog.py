@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 
+import checks
+from checks import check
 from hdrh.histogram import HdrHistogram
 from hdrh.iterators import PercentileIterator
 from hdrh.log import HistogramLogReader
@@ -37,16 +39,6 @@ def next_tick(self):
 
 
 PercentileIterator.increment_iteration_level = next_tick
-checks = 0
-
-
-def check(truth, what):
-    global checks
-    if not truth:
-        sys.exit(f"not so: {what}")
-    checks += 1
-
-
 def histogram():
     return HdrHistogram(1, NANOS_MAX, 3)
 
@@ -121,7 +113,7 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         for load in LOADS:
             compare([*sys.argv[1:], *load], pathlib.Path(directory))
-    print(f"load: {checks} checks, files read by another implementation")
+    print(f"load: {checks.count} checks, files read by another implementation")
 
 
 main()

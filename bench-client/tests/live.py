@@ -16,15 +16,8 @@ import sys
 import tempfile
 import time
 
-checks = 0
-
-
-def check(truth, what):
-    global checks
-    if not truth:
-        sys.exit(f"not so: {what}")
-    checks += 1
-
+import checks
+from checks import check
 
 class Terminal:
     """A shell in a terminal of its own, of so many columns and rows."""
@@ -183,7 +176,7 @@ def main():
             for part in [usual, interrupted, failed]:
                 part(terminal, command, before)
         small(directory, command, options.show)
-    print(f"load: {checks} checks passed")
+    print(f"load: {checks.count} checks passed")
 
 
 main()

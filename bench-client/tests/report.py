@@ -14,6 +14,8 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "browser"))
+import checks
+from checks import check
 from webdriver import Browser
 
 WIDTHS = [1280, 400]
@@ -36,16 +38,6 @@ POINTED = """
     const tip = plot.querySelector(".tip")
     return tip.hidden ? "" : tip.textContent
 """
-
-checks = 0
-
-
-def check(truth, what):
-    global checks
-    if not truth:
-        sys.exit(f"not so: {what}")
-    checks += 1
-
 
 def looks_good(browser, path, titles):
     browser.open(path.as_uri())
@@ -167,7 +159,7 @@ def main():
                         name = f"{path.stem}-{scheme}-{width}.png"
                         (options.screenshots / name).write_bytes(browser.screenshot())
             check(len(set(grounds)) == 1 and ("246" in grounds[0]) == (scheme == "light"), f"{scheme} is {grounds}")
-    print(f"browser: {checks} checks passed")
+    print(f"browser: {checks.count} checks passed")
 
 
 main()

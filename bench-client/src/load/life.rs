@@ -18,40 +18,38 @@ const REPLACE_TIME: Duration = Duration::from_millis(200);
 impl<D: Driver> Loader<'_, D> {
     /// Opens connections that wait for it, as many as may be opening at a time.
     pub(super) fn open_waiting(&mut self) {
-        let run = &self.run.plan.run;
-        let most = run.connecting.get().div_ceil(self.run.plan.workers());
-        if self.is_finishing || self.run.plan.is_over() {
-            return;
-        }
-        for place in 0..self.squads.len() {
-            while self.opening < most {
+        for group in 0..self.squads.len() {
+            while self.may_open() {
                 let now = self.now();
-                let Some(slot) = self.squads[place].take_waiting(now) else { break };
-                self.connect(place, slot, now);
+                let Some(slot) = self.squads[group].take_waiting(now) else { break };
+                self.connect(slot, now);
             }
         }
+    }
+
+    /// Whether a connection that waits may be opened, if it is time for it.
+    fn may_open(&self) -> bool {
+        self.opening < self.opening_max && !self.is_finishing && !self.run.plan.is_over()
     }
 
     /// When a connection that waits may be opened. One that waits for others to be open is not
     /// waited for: their completions end the wait.
     pub(super) fn opening_due(&self) -> Duration {
-        let most = self.run.plan.run.connecting.get().div_ceil(self.run.plan.workers());
-        match self.opening < most && !self.is_finishing && !self.run.plan.is_over() {
+        match self.may_open() {
             true => self.squads.iter().map(Squad::opening_due).min().unwrap_or(Duration::MAX),
             false => Duration::MAX,
         }
     }
 
     /// Begins a connection, which was to begin at `due`.
-    fn connect(&mut self, place: usize, slot: usize, due: Duration) {
-        let squad = &self.squads[place];
-        let Token { index, generation } = self.connections[slot].token;
+    fn connect(&mut self, slot: usize, due: Duration) {
+        let before = &self.connections[slot];
+        let (group, number) = (before.group(), before.number());
+        let Token { index, generation } = before.token;
         // The number of uses is far from its end: ports would run out before.
         let token = Token { index, generation: generation % (1 << 30) + 1 };
-        let number = squad.first + slot - squad.slots.start;
-        self.connections[slot] = Connection::new(token, squad.group, number as u32, due);
-        let plan = self.run.group(squad.group);
-        if let Some(messages) = plan.arguments.load.messages {
+        self.connections[slot] = Connection::new(token, group, number as u32, due);
+        if let Some(messages) = self.run.group(group).arguments.load.messages {
             self.connections[slot].left = u32::try_from(messages.get()).unwrap_or(u32::MAX);
         }
         self.opening += 1;
@@ -113,7 +111,7 @@ impl<D: Driver> Loader<'_, D> {
                 let Some((_, due)) = due else { break };
                 let group = *group;
                 match free.pop() {
-                    Some(slot) => self.connect(place, slot as usize, start + due),
+                    Some(slot) => self.connect(slot as usize, start + due),
                     None if self.run.measures(start + due) => {
                         self.run.fails(group, Failure::NoSession);
                     }
@@ -131,7 +129,7 @@ impl<D: Driver> Loader<'_, D> {
         let group = connection.group();
         self.run.intervals[group].closed += u64::from(connection.was_open);
         let has_left = connection.has_left;
-        let Some(squad) = self.squads.iter_mut().find(|squad| squad.group == group) else { return };
+        let squad = &mut self.squads[group];
         let load = &self.run.group(group).arguments.load;
         if load.sessions.is_some() {
             squad.free.push(token.index);
@@ -188,8 +186,7 @@ impl<D: Driver> Loader<'_, D> {
                 Timer::Receive => self.read_again(token, now),
                 Timer::GiveUp => self.driver.close(token),
                 Timer::Replace => {
-                    let squad = self.squads.iter_mut().find(|squad| squad.slots.contains(&index));
-                    squad.into_iter().for_each(|squad| squad.wait(index));
+                    self.squads[self.connections[index].group()].wait(index);
                 }
             }
         }
