@@ -316,7 +316,7 @@ impl Connection {
         } else if !plan.payloads.is(payload, owner, sequence) {
             run.fails(group, Failure::WrongContent);
         } else {
-            run.fan_out.receive(owner, sequence, now);
+            run.fan_out.receive((owner, sequence), self.number, now);
             if kind != plan.kind {
                 run.fails(group, Failure::WrongKind);
             }

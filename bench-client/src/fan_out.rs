@@ -15,16 +15,20 @@ use crate::{
 };
 
 /// A message: the number of its publisher, and its place among the messages of that.
-type Name = (u32, u32);
+pub(crate) type Name = (u32, u32);
 
-/// How many messages may be on their way. The oldest ones are given up then.
-const OPEN_MAX: usize = 100_000;
+/// How many messages are remembered. When there are more, those that all have received are
+/// forgotten; if that is not enough, the others are given up.
+const MESSAGES_MAX: usize = 100_000;
+
+/// Who has received a message, by the number of its connection, and when, in nanoseconds.
+type Receipt = (u32, u64);
 
 /// What a thread has seen since it told the last time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Seen {
     published: Vec<Published>,
-    received: Vec<(Name, Vec<u64>)>,
+    received: Vec<(Name, Vec<Receipt>)>,
 }
 
 /// A message that was sent.
@@ -41,7 +45,7 @@ struct Published {
 #[derive(Debug, Default)]
 pub(crate) struct Watcher {
     published: Vec<Published>,
-    received: HashMap<Name, Vec<u64>>,
+    received: HashMap<Name, Vec<Receipt>>,
     /// When it received something last.
     pub(crate) last: Duration,
 }
@@ -51,9 +55,9 @@ impl Watcher {
         self.published.push(Published { name: (owner, sequence as u32), intended, counts });
     }
 
-    pub(crate) fn receive(&mut self, owner: u32, sequence: u32, now: Duration) {
+    pub(crate) fn receive(&mut self, name: Name, receiver: u32, now: Duration) {
         self.last = now;
-        self.received.entry((owner, sequence)).or_default().push(now.as_nanos() as u64);
+        self.received.entry(name).or_default().push((receiver, now.as_nanos() as u64));
     }
 
     /// Gives away what was seen, if anything was.
@@ -66,17 +70,41 @@ impl Watcher {
     }
 }
 
-/// A message that is on its way, with the times at which it was received.
+/// A message that is on its way, or all have received.
 #[derive(Debug, Default)]
 struct Message {
     published: Option<(Duration, bool)>,
-    times: Vec<u64>,
+    receipts: Vec<Receipt>,
+    /// How many more receipts there were by those who had received it before.
+    repeated: u64,
+    is_complete: bool,
+}
+
+impl Message {
+    /// Whether `all` have received it, which is found out once. Looks closer only if there are as
+    /// many receipts.
+    fn completes(&mut self, all: usize) -> bool {
+        if self.published.is_none() || self.is_complete || self.receipts.len() < all {
+            return false;
+        }
+        self.count_repeated();
+        self.is_complete = self.receipts.len() >= all;
+        self.is_complete
+    }
+
+    /// Leaves the first receipt of each receiver.
+    fn count_repeated(&mut self) {
+        let before = self.receipts.len();
+        self.receipts.sort_unstable();
+        self.receipts.dedup_by_key(|(receiver, _)| *receiver);
+        self.repeated += (before - self.receipts.len()) as u64;
+    }
 }
 
 /// Puts together what the threads have seen.
 #[derive(Debug, Default)]
 pub(crate) struct Collector {
-    open: HashMap<Name, Message>,
+    messages: HashMap<Name, Message>,
     /// What each group has found in the trial.
     groups: Vec<Stats>,
     /// What each group has found since the last call of `take_intervals`.
@@ -86,7 +114,7 @@ pub(crate) struct Collector {
 impl Collector {
     pub(crate) fn new(plan: &Plan) -> Self {
         Self {
-            open: HashMap::new(),
+            messages: HashMap::new(),
             groups: vec![Stats::default(); plan.groups.len()],
             intervals: vec![Interval::default(); plan.groups.len()],
         }
@@ -95,20 +123,27 @@ impl Collector {
     /// Takes what a thread has seen.
     pub(crate) fn add(&mut self, seen: Seen, plan: &Plan) {
         for Published { name, intended, counts } in seen.published {
-            let message = self.open.entry(name).or_default();
+            let message = self.messages.entry(name).or_default();
             message.published = Some((intended, counts));
-            if message.times.len() >= receivers(plan, name) {
+            if message.completes(receivers(plan, name)) {
                 self.settle(name, plan, intended);
             }
         }
-        for (name, mut times) in seen.received {
-            let message = self.open.entry(name).or_default();
-            message.times.append(&mut times);
-            if message.published.is_some() && message.times.len() >= receivers(plan, name) {
+        for (name, mut receipts) in seen.received {
+            let message = self.messages.entry(name).or_default();
+            if message.is_complete {
+                self.fail(name, plan, Failure::Duplicate, receipts.len() as u64);
+                continue;
+            }
+            message.receipts.append(&mut receipts);
+            if message.completes(receivers(plan, name)) {
                 self.settle(name, plan, Duration::ZERO);
             }
         }
-        if self.open.len() > OPEN_MAX {
+        if self.messages.len() > MESSAGES_MAX {
+            self.messages.retain(|_, message| !message.is_complete);
+        }
+        if self.messages.len() > MESSAGES_MAX {
             self.give_up(plan);
         }
     }
@@ -127,24 +162,33 @@ impl Collector {
     }
 
     fn give_up(&mut self, plan: &Plan) {
-        let names: Vec<Name> = self.open.keys().copied().collect();
+        self.messages.retain(|_, message| !message.is_complete);
+        let names: Vec<Name> = self.messages.keys().copied().collect();
         names.into_iter().for_each(|name| self.settle(name, plan, plan.now()));
+        self.messages.clear();
+    }
+
+    fn fail(&mut self, name: Name, plan: &Plan, failure: Failure, times: u64) {
+        if let Some(group) = group_of(plan, name) {
+            self.groups[group].failures.add_many(failure, times);
+        }
     }
 
     /// All that a message will be received is known, at `now`.
     fn settle(&mut self, name: Name, plan: &Plan, now: Duration) {
-        let Some(Message { published, mut times }) = self.open.remove(&name) else { return };
+        let Some(message) = self.messages.get_mut(&name) else { return };
         let Some(group) = group_of(plan, name) else { return };
+        message.count_repeated();
+        let receipts = mem::take(&mut message.receipts);
         let stats = &mut self.groups[group];
+        stats.failures.add_many(Failure::Duplicate, message.repeated);
         // Nobody has published what was received: an echo of something else.
-        let Some((intended, counts)) = published else {
-            return stats.failures.add_many(Failure::Unexpected, times.len() as u64);
+        let Some((intended, counts)) = message.published else {
+            return stats.failures.add_many(Failure::Unexpected, receipts.len() as u64);
         };
+        let mut times: Vec<u64> = receipts.into_iter().map(|(_, time)| time).collect();
         times.sort_unstable();
-        let expected = receivers(plan, name);
-        stats.failures.add_many(Failure::Duplicate, times.len().saturating_sub(expected) as u64);
-        times.truncate(expected);
-        let missing = expected - times.len();
+        let missing = receivers(plan, name).saturating_sub(times.len());
         stats.failures.add_many(Failure::Undelivered, missing as u64);
         let after = |time: &u64| Duration::from_nanos(*time).saturating_sub(intended);
         let interval = &mut self.intervals[group];
