@@ -95,7 +95,7 @@ needed_tools() {
     ! wants interop || echo python3 venv node npm curl openssl
     ! wants browser || echo python3 chromium chromedriver
     ! wants autobahn || echo python3 venv
-    ! wants load || echo python3 venv tmux
+    ! wants load || echo python3 venv tmux groff
     ! wants instructions || echo python3 valgrind
 }
 
@@ -115,6 +115,15 @@ rust_tests() {
             --target-dir "${CARGO_TARGET_DIR:-target}" --all-targets -- -D warnings
         step 'comparison with other servers' benches/peers/run.sh --smoke
     fi
+}
+
+# manual_page PROGRAM: the formatter has nothing to say about its page.
+manual_page() {
+    local said
+    said=$("$1" --man | groff -man -Tutf8 -ww -z 2>&1) && [[ -z $said ]] || {
+        echo "$said"
+        return 1
+    }
 }
 
 outside_tests() {
@@ -142,6 +151,7 @@ outside_tests() {
         ! wants instructions || step "instructions, $driver" benches/instructions/run.py --driver "$driver"
     done
     if wants load; then
+        step 'manual page' manual_page "$binary-bench"
         step 'packages for the files of a run' bench-client/tests/setup.sh
         step 'load, files of a run' "$WIRELOOP_CACHE/hdr/bin/python" bench-client/tests/hlog.py "$binary-bench"
         step 'load, live view' python3 bench-client/tests/live.py "$binary-bench"

@@ -10,6 +10,7 @@ use crate::{
     child::{self, Share},
     cli::GroupArguments,
     measure::{
+        cost::CpuTime,
         owner::listeners,
         results::{Environment, Outcome, Results, SCHEMA},
         verdict::Evidence,
@@ -79,7 +80,11 @@ impl Session {
         let own = local.as_ref().map(|server| format!("ws://{}", server.address));
         let default_url = own.or_else(|| run.default_url.clone());
         let mut pids: Vec<u32> = local.iter().flat_map(LocalServer::pids).collect();
-        pids.extend(run.server_pid);
+        if let Some(pid) = run.server_pid {
+            CpuTime::of(pid)
+                .ok_or_else(|| format!("there is no process {pid}: see --server-pid"))?;
+            pids.push(pid);
+        }
         let seed = run.seed.unwrap_or_else(rand::random);
         let mut plans: Vec<GroupPlan> = Vec::new();
         for (name, group) in groups {

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use support::{answer, bench, serve};
@@ -49,13 +49,14 @@ fn an_objective_that_nothing_holds_is_said() {
     assert_eq!(code, Some(1), "{text}");
 }
 
-/// A server of ours that is busy with each message for so long.
+/// A server of ours.
 struct Server(Child, String);
 
 impl Server {
-    fn start(spin: &str) -> Self {
+    fn start(arguments: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_wireloop-bench"))
-            .args(["--serve", "0", "--server-spin", spin])
+            .args(["--serve", "0"])
+            .args(arguments.split_whitespace())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -75,7 +76,7 @@ impl Drop for Server {
 
 #[test]
 fn a_server_that_is_slower_is_told_from_one_that_is_not() {
-    let (one, other) = (Server::start("0"), Server::start("50us"));
+    let (one, other) = (Server::start(""), Server::start("--server-spin 50us"));
     let (code, text) = report(&format!("-c 4 -d 3s --slice 50ms --versus {} {}", other.1, one.1));
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("The difference is real: "), "{text}");
@@ -85,8 +86,42 @@ fn a_server_that_is_slower_is_told_from_one_that_is_not() {
 
 #[test]
 fn too_short_a_comparison_says_nothing() {
-    let one = Server::start("0");
+    let one = Server::start("");
     let (code, text) = report(&format!("-c 4 -d 300ms --versus {} {}", one.1, one.1));
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("too few to say anything"), "{text}");
+}
+
+#[test]
+fn the_own_server_has_as_many_workers_as_it_is_told_to() {
+    let servers = ["1", "3"].map(|workers| Server::start(&format!("--server-workers {workers}")));
+    let [one, three] = servers.each_ref().map(|Server(child, _)| {
+        let tasks = format!("/proc/{}/task", child.id());
+        move || std::fs::read_dir(&tasks).unwrap().count()
+    });
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while three() != one() + 2 {
+        assert!(Instant::now() < deadline, "{} and {} threads", one(), three());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The server is this process, unless another one is named.
+#[test]
+fn the_process_whose_cost_is_reported_can_be_named() {
+    let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+    let cpu = |arguments: String| {
+        let url = support::serve_all(4, |stream| support::echo(stream, |_, _| ()));
+        let output = bench(&format!("-c 4 --format json {arguments} {url}"));
+        let results: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        results["server"]["cpu_ns"].as_u64().unwrap()
+    };
+    let (own, named) = (cpu(String::new()), cpu(format!("--server-pid {}", sleeper.id())));
+    let _ = sleeper.kill();
+    let _ = sleeper.wait();
+    assert!(own > 10_000_000 && named < 1_000_000, "{own} {named}");
+    let output = bench(&format!("--server-pid {} ws://127.0.0.1:9/", sleeper.id()));
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+    assert!(line.contains("there is no process"), "{line}");
 }

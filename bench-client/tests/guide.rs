@@ -5,7 +5,7 @@ mod support;
 use std::{collections::BTreeSet, fs, process::Command};
 
 use serde_json::Value;
-use support::bench;
+use support::{bench, echo, serve_all};
 
 const GUIDE: &str = include_str!("../../docs/LOADTESTING.md");
 
@@ -54,10 +54,20 @@ fn the_scenario_of_the_guide_runs() {
 
 #[test]
 fn each_field_of_the_schema_is_explained() {
-    let output = bench("-c 1 --threshold errors==0 --format json");
-    let results: Value = serde_json::from_slice(&output.stdout).unwrap();
     let mut fields = BTreeSet::new();
-    collect(&results, &mut fields);
+    let url = serve_all(4, |stream| echo(stream, |_, _| ()));
+    for arguments in [
+        "-c 1 --threshold errors==0".into(),
+        "-c 4 --publishers 1 -R 100 --drain 300ms".into(),
+        "-c 2 --find-max p50<100ms --probe 200ms --repeats 1 -R 100".into(),
+        format!("-c 2 --slice 20ms --versus {url} {url}"),
+    ] {
+        let output = bench(&format!("{arguments} --format json"));
+        collect(&serde_json::from_slice(&output.stdout).unwrap(), &mut fields);
+    }
+    for field in ["fan_out", "confirms", "is_real"] {
+        assert!(fields.contains(field), "{field} was not seen");
+    }
     let is_told = |field: &&String| {
         let name = format!("{field}`");
         GUIDE.contains(&format!("`{name}")) || GUIDE.contains(&format!(".{name}"))

@@ -119,6 +119,15 @@ fn all_faults_together_are_counted_apart() {
     }
 }
 
+/// Few enough to be hidden by anything that is not exact.
+#[test]
+fn one_lie_in_ten_thousand_messages_is_counted() {
+    let lies = [Lie::Drop, Lie::Repeat, Lie::Swap, Lie::Corrupt, Lie::OpCode];
+    expect_counted("-d 3s -R 20000", move |number| {
+        (number % 10_000 == 4242).then(|| lies[number as usize / 10_000 % 5])
+    });
+}
+
 #[test]
 fn a_server_that_answers_nothing_leaves_all_unanswered() {
     expect_counted("--depth 2", |_| Some(Lie::Drop));

@@ -1,9 +1,6 @@
 //! What the program says about itself: help, completions and the manual page.
 
-use std::{
-    io::Write,
-    process::{Command, Output, Stdio},
-};
+use std::process::{Command, Output};
 
 fn say(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wireloop-bench")).args(arguments).output().unwrap()
@@ -57,18 +54,11 @@ fn completions_are_written_for_each_shell() {
     assert_eq!(say(&["--completions", "nonsense"]).status.code(), Some(2));
 }
 
-/// Without a formatter there is nobody who could complain.
+/// Whether a formatter likes it is seen in tests/run.sh.
 #[test]
-fn the_manual_page_is_formatted_without_warnings() {
+fn there_is_a_manual_page() {
     let page = text(&["--man"]);
-    assert!(page.contains(".TH wireloop"), "{page}");
-    let formatter = Command::new("groff")
-        .args(["-man", "-Tutf8", "-ww", "-z"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut formatter) = formatter else { return };
-    formatter.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
-    let warnings = formatter.wait_with_output().unwrap().stderr;
-    assert!(warnings.is_empty(), "{}", String::from_utf8_lossy(&warnings));
+    for part in [".TH wireloop", ".SH OPTIONS", "EXIT CODES", "\\-\\-find\\-max"] {
+        assert!(page.to_uppercase().contains(&part.to_uppercase()), "{part}: {page}");
+    }
 }
