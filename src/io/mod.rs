@@ -22,7 +22,7 @@
 //!   [`Completion::Closed`], and only after it the token's index may be used again.
 //! - Time is the driver's: [`now`](Driver::now).
 
-use std::{fmt, io, net::SocketAddr, ops::Range, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, io, mem, net::SocketAddr, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 mod epoll;
 mod send_queue;
@@ -255,7 +255,7 @@ impl SendBatch {
         self.sends.push((token, start..self.bytes.len()));
     }
 
-    /// Different from that of the batch before.
+    /// Different from those of the batches before, modulo 2^16.
     pub fn number(&self) -> u16 {
         self.emptied.wrapping_add(1)
     }
@@ -281,6 +281,12 @@ impl SendBatch {
     pub fn get(&self, place: usize) -> Option<(Token, &[u8])> {
         let (token, range) = self.sends.get(place)?;
         Some((*token, &self.bytes[range.clone()]))
+    }
+
+    /// Changes places with another batch, but each keeps its number.
+    fn swap(&mut self, other: &mut Self) {
+        mem::swap(&mut self.bytes, &mut other.bytes);
+        mem::swap(&mut self.sends, &mut other.sends);
     }
 
     /// Empties the batch; a buffer that a large message has grown is given back.

@@ -196,7 +196,7 @@ impl Ring {
             self.enter(0, None)?;
         }
         if !self.may_queue_parts {
-            std::mem::swap(&mut self.batch, batch);
+            self.batch.swap(batch);
         }
         Ok(!self.may_queue_parts)
     }

@@ -19,7 +19,7 @@ impl<'p, D: Driver> Loader<'p, D> {
         self.open_waiting();
         let now = self.now();
         let due = self.run.timers.due().min(self.opening_due());
-        let mut timeout = match self.run.batch.is_empty() {
+        let mut timeout = match self.run.batch.is_empty() && self.following.is_empty() {
             true => timeout.min(due.saturating_sub(now)),
             false => Duration::ZERO,
         };

@@ -24,8 +24,12 @@ const PATIENCE: Duration = Duration::from_micros(100);
 
 /// The most that is waited for, in completions and in bytes: what is received is to be in the
 /// second-level cache still when its answers are sent.
-const MOST: usize = 128;
+pub(super) const MOST: usize = 128;
 const MOST_BYTES: usize = 256 << 10;
+
+/// So many completions of receives the kernel runs when one enters, unless more are waited for
+/// (`IO_LOCAL_TW_DEFAULT_MAX`, Linux 6.13).
+const RUN_AT_ONCE: usize = 20;
 
 /// Decides how many completions to wait for.
 #[derive(Debug, Default)]
@@ -34,6 +38,8 @@ pub(super) struct Batching {
     window: Window,
     /// The mean length of what was received in the window before.
     mean_bytes: usize,
+    /// How many completions the last pass found.
+    found: usize,
 }
 
 /// What happened since a moment.
@@ -57,6 +63,12 @@ impl Batching {
         (self.is_full_load && most > 1).then_some((most as u32, PATIENCE))
     }
 
+    /// Whether there are more completions than the kernel runs at once, as far as is known. A
+    /// worker that sends on its own account never waits, and would be late for as long as it does.
+    pub(super) fn is_behind(&self) -> bool {
+        self.found >= RUN_AT_ONCE
+    }
+
     /// Notes a receive.
     pub(super) fn received(&mut self, bytes: usize) {
         self.window.receives += 1;
@@ -65,6 +77,7 @@ impl Batching {
 
     /// Notes a pass that found so many completions where it waited for `want`.
     pub(super) fn passed(&mut self, found: usize, want: u32) {
+        self.found = found;
         self.window.passes += usize::from(found > 0);
         self.window.short += usize::from(found < want as usize);
     }

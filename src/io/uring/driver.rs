@@ -13,7 +13,7 @@ use rustix::event::EventfdFlags;
 
 use super::{
     Event, READABLE, Ring, Span,
-    batching::Batching,
+    batching::{Batching, MOST},
     listeners::Listeners,
     proof::prove,
     sockets::{Done, Sockets},
@@ -151,6 +151,7 @@ impl Uring {
         self.sockets.arm_starved(&mut self.ring)?;
         let timeout = self.wait_time(timeout);
         let (want, timeout) = match (timeout, self.batching.more(self.sockets.active())) {
+            (Some(Duration::ZERO), _) if self.batching.is_behind() => (MOST as u32, timeout),
             (Some(Duration::ZERO), _) => (0, timeout),
             (_, None) => (1, timeout),
             (_, Some((want, patience))) => {
