@@ -94,8 +94,8 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
-    /// Driver of the client: epoll or io-uring
-    #[arg(long, value_name = "DRIVER", default_value = "epoll", value_parser = client_driver)]
+    /// Driver of the client: auto, epoll or io-uring
+    #[arg(long, value_name = "DRIVER", default_value = "auto", value_parser = driver)]
     pub(crate) driver: DriverKind,
 
     /// Workers of the server that is started without a URL
@@ -222,13 +222,6 @@ pub(crate) struct GroupArguments {
 
     #[command(flatten)]
     pub(crate) protocol: ProtocolArguments,
-}
-
-fn client_driver(name: &str) -> Result<DriverKind, String> {
-    driver(name)
-        .ok()
-        .filter(|driver| *driver != DriverKind::Auto)
-        .ok_or_else(|| "choose epoll or io-uring".into())
 }
 
 fn driver(name: &str) -> Result<DriverKind, String> {

@@ -4,11 +4,11 @@ use std::{io, sync::Arc, thread, time::SystemTime};
 
 use rand::{SeedableRng, rngs::StdRng};
 use signal_hook::{consts, iterator::Signals};
-use wireloop::io::sys;
+use wireloop::{DriverKind, io::sys};
 
 use crate::{
     child::{self, Share},
-    cli::GroupArguments,
+    cli::{GroupArguments, RunArguments},
     measure::{
         cost::CpuTime,
         owner::listeners,
@@ -48,7 +48,12 @@ pub(crate) struct Session {
 impl Session {
     /// Makes sure that the run is possible, and starts a server if a group names none.
     pub(crate) fn prepare(scenario: Scenario) -> Result<Self, String> {
-        let Scenario { run, mut groups } = scenario;
+        let Scenario { mut run, mut groups } = scenario;
+        let asked = run.driver;
+        let (driver, why) = asked.choose().map_err(|error| {
+            format!("io_uring is not available ({error}): choose --driver epoll, or auto")
+        })?;
+        run.driver = driver;
         if let (Some(url), [(_, group)]) = (&run.versus, &groups[..]) {
             let other = GroupArguments { url: Some(url.clone()), ..group.clone() };
             groups = vec![("first".into(), group.clone()), ("second".into(), other)];
@@ -56,18 +61,7 @@ impl Session {
         groups.iter().try_for_each(|(_, group)| group.load.check())?;
         let connections: usize = groups.iter().map(|(_, group)| group.load.connections.get()).sum();
         let room = sys::raise_file_limit().saturating_sub(RESERVED_FILES).max(1) as usize;
-        let processes = match run.processes {
-            None => connections.div_ceil(room),
-            Some(processes) if connections <= room.saturating_mul(processes.get()) => {
-                processes.get().min(connections)
-            }
-            Some(_) => {
-                return Err(format!(
-                    "{connections} connections need more than {room} files in each process: raise \
-                     the limit (ulimit -Hn), or use fewer with -c, or more --processes"
-                ));
-            }
-        };
+        let processes = processes(&run, connections, room)?;
         let needs_server = groups.iter().any(|(_, group)| group.url.is_none());
         let local = match &run.default_url {
             None if needs_server => {
@@ -109,7 +103,10 @@ impl Session {
             pids.dedup();
         }
         let plan = Plan { default_url, seed, ..Plan::new(run, plans, processes) };
-        let warnings = preflight::check(&plan, local.is_some())?;
+        let mut warnings = preflight::check(&plan, local.is_some())?;
+        if (asked, driver) == (DriverKind::Auto, DriverKind::Epoll) {
+            warnings.push(format!("the client runs on epoll: {why}"));
+        }
         if !plan.run.quiet {
             warnings.iter().for_each(|warning| eprintln!("wireloop-bench: note: {warning}"));
         }
@@ -169,6 +166,7 @@ impl Session {
             environment,
             measured,
             threads: plan.workers(),
+            driver: plan.run.driver.to_string(),
             processes: plan.processes,
             groups,
             tally,
@@ -234,6 +232,20 @@ impl Session {
             }
             (count, _) => format!("server: wireloop, {count} processes of its own; {client}"),
         }
+    }
+}
+
+/// How many processes it takes, of which each has `room` for connections.
+fn processes(run: &RunArguments, connections: usize, room: usize) -> Result<usize, String> {
+    match run.processes {
+        None => Ok(connections.div_ceil(room)),
+        Some(processes) if connections <= room.saturating_mul(processes.get()) => {
+            Ok(processes.get().min(connections))
+        }
+        Some(_) => Err(format!(
+            "{connections} connections need more than {room} files in each process: raise the \
+             limit (ulimit -Hn), or use fewer with -c, or more --processes"
+        )),
     }
 }
 

@@ -18,12 +18,12 @@ pub enum DriverKind {
 }
 
 impl DriverKind {
-    /// Chooses a driver, and says why.
+    /// Chooses a driver, [`Self::Epoll`] or [`Self::IoUring`], and says why.
     ///
     /// # Errors
     ///
     /// The kernel's, if io_uring was asked for and is not to be had.
-    pub(super) fn choose(self) -> io::Result<(Self, String)> {
+    pub fn choose(self) -> io::Result<(Self, String)> {
         if self == Self::Epoll {
             return Ok((self, "asked for".into()));
         }

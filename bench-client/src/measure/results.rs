@@ -36,6 +36,9 @@ pub(crate) struct Results {
     #[serde(rename = "measured_ns", with = "nanos")]
     pub(crate) measured: Duration,
     pub(crate) threads: usize,
+    /// What they run on.
+    #[serde(default)]
+    pub(crate) driver: String,
     /// Processes, if there are several.
     pub(crate) processes: usize,
     pub(crate) groups: Vec<Group>,
@@ -321,6 +324,7 @@ mod tests {
                 environment: Environment { quota: Some(1.5), ..Environment::observe() },
                 measured: Duration::from_secs(1),
                 threads: 1,
+                driver: "epoll".into(),
                 processes: 1,
                 groups: vec![group("chat", Some(104.0)), group("others", None)],
                 tally: Tally { groups: vec![stats, calm], ..Tally::default() },

@@ -39,7 +39,7 @@ impl Summary<'_> {
         if self.0.processes > 1 {
             write!(f, " in {}", plural(self.0.processes, "process"))?;
         }
-        writeln!(f, ", {}", environment.placement)
+        writeln!(f, " on {}, {}", self.0.driver, environment.placement)
     }
 
     /// What was to be kept, and whether it was.

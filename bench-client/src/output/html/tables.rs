@@ -207,7 +207,8 @@ pub(super) fn write_run(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::R
         0 | 1 => String::new(),
         processes => format!(" in {processes} processes"),
     };
-    fact("Client", &format!("{}{processes}", plural(results.threads, "thread")))?;
+    let threads = plural(results.threads, "thread");
+    fact("Client", &format!("{threads}{processes} on {}", results.driver))?;
     let health = &results.tally.health;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let text = format!(
