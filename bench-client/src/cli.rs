@@ -135,7 +135,7 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "N", default_value = "3", help_heading = "Decisions")]
     pub(crate) repeats: NonZeroUsize,
 
-    /// Drive another server in turn with the first, and say whether they differ
+    /// Drive another server in turn with the one of the URL argument, and say whether they differ
     #[arg(
         long,
         value_name = "URL",

@@ -196,11 +196,8 @@ fn conclude(rows: &[Row], rounds: usize) -> String {
     }
     let real: Vec<String> = rows.iter().filter(|row| row.is_real).map(Row::describe).collect();
     if real.is_empty() {
-        let widest = rows.iter().map(|row| (row.high - 1.0).max(1.0 - row.low)).fold(0.0, f64::max);
-        return format!(
-            "No difference was found; one of more than {} would have been.",
-            percent(widest)
-        );
+        let most: Vec<String> = rows.iter().map(Row::describe_most).collect();
+        return format!("No difference was found. There may be one of up to {}.", most.join(", "));
     }
     format!("The difference is real: the second server has {}.", real.join(", "))
 }
@@ -212,6 +209,12 @@ impl Row {
             false => (1.0 - self.ratio, "lower"),
         };
         format!("{} {} {word}", self.name, percent(change))
+    }
+
+    /// How large a difference may be that was not found.
+    fn describe_most(&self) -> String {
+        let most = (self.high - 1.0).max(1.0 - self.low);
+        format!("{} in {}", percent(most), self.name)
     }
 }
 
@@ -253,6 +256,10 @@ mod tests {
         let urls = || ["ws://one".to_owned(), "ws://two".to_owned()];
         let slower = Versus::of(urls(), &noisy(&mut rng, 1.05), &mut rng);
         assert!(slower.conclusion.starts_with("The difference is real: "), "{}", slower.conclusion);
+        let same = Versus::of(urls(), &noisy(&mut rng, 1.0), &mut rng);
+        let start = "No difference was found. There may be one of up to ";
+        assert!(same.conclusion.starts_with(start), "{}", same.conclusion);
+        assert!(same.conclusion.ends_with(" % in server CPU."), "{}", same.conclusion);
         let few = Versus::of(urls(), &noisy(&mut rng, 1.0)[..5], &mut rng);
         assert!(few.conclusion.contains("too few"), "{}", few.conclusion);
     }
