@@ -78,7 +78,7 @@ impl Drop for Server {
 fn a_server_that_is_slower_is_told_from_one_that_is_not() {
     let (one, other) = (Server::start(""), Server::start("--server-spin 50us"));
     let (code, text) = report(&format!("-c 4 -d 3s --slice 50ms --versus {} {}", other.1, one.1));
-    assert_eq!(code, Some(0), "{text}");
+    assert!(matches!(code, Some(0 | 3)), "{text}");
     assert!(text.contains("The difference is real: "), "{text}");
     let cpu = text.lines().find(|line| line.starts_with("  server CPU")).unwrap();
     assert!(cpu.ends_with('*') && cpu.contains(" +"), "{text}");
@@ -88,7 +88,7 @@ fn a_server_that_is_slower_is_told_from_one_that_is_not() {
 fn too_short_a_comparison_says_nothing() {
     let one = Server::start("");
     let (code, text) = report(&format!("-c 4 -d 300ms --versus {} {}", one.1, one.1));
-    assert_eq!(code, Some(0), "{text}");
+    assert!(matches!(code, Some(0 | 3)), "{text}");
     assert!(text.contains("too few to say anything"), "{text}");
 }
 
