@@ -24,12 +24,14 @@ use toml::{Table, Value};
 
 use crate::cli::{Arguments, GroupArguments, RunArguments};
 
+/// Groups with their names. A single one that has none has the empty one.
+pub(crate) type Groups = Vec<(String, GroupArguments)>;
+
 /// What is to be done, by whom.
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) run: RunArguments,
-    /// The groups with their names. A single one that has none has the empty one.
-    pub(crate) groups: Vec<(String, GroupArguments)>,
+    pub(crate) groups: Groups,
 }
 
 impl Scenario {

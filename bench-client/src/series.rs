@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     measure::{
-        cost::{CpuTime, resident_bytes_of_all},
+        cost::CpuTime,
+        probe::Probe,
         results::{Moment, Phase, Summary},
         stats::Interval,
     },
@@ -39,13 +40,13 @@ pub(crate) struct Series {
     trial: Option<Trial>,
     /// When the first trial began: from then on nobody is connecting.
     loaded_from: Option<Duration>,
-    server: Vec<u32>,
+    server: Probe,
     cpu: Option<CpuTime>,
 }
 
 impl Series {
-    /// The seconds of a run with so many groups, against the processes of a server that may be on this machine.
-    pub(crate) fn new(groups: usize, server: Vec<u32>) -> Self {
+    /// The seconds of a run with so many groups.
+    pub(crate) fn new(groups: usize, server: Probe) -> Self {
         Self {
             groups,
             recent: BTreeMap::new(),
@@ -54,19 +55,14 @@ impl Series {
             open: 0,
             trial: None,
             loaded_from: None,
-            cpu: CpuTime::of_all(&server),
+            cpu: server.cpu(),
             server,
         }
     }
 
-    /// The processes of the server, as far as they are known.
-    pub(crate) fn server(&self) -> &[u32] {
+    /// What tells the server's cost.
+    pub(crate) fn server(&self) -> &Probe {
         &self.server
-    }
-
-    /// The server's resident memory.
-    pub(crate) fn server_bytes(&self) -> Option<u64> {
-        resident_bytes_of_all(&self.server)
     }
 
     pub(crate) fn begin(&mut self, trial: Trial) {
@@ -119,7 +115,7 @@ impl Series {
             response: Summary::of(&total.response),
             service: Summary::of(&total.service),
             server_busy,
-            server_bytes: self.server_bytes(),
+            server_bytes: self.server.resident_bytes(),
         };
         sink.moment(&moment, &groups);
         self.moments.push(moment);
@@ -127,7 +123,7 @@ impl Series {
 
     /// What part of a processor the server has used since the last time, a second ago.
     fn server_busy(&mut self, length: Duration) -> Option<f64> {
-        let now = CpuTime::of_all(&self.server);
+        let now = self.server.cpu();
         let before = std::mem::replace(&mut self.cpu, now)?;
         let used = now?.since(before).total;
         (!length.is_zero()).then(|| used.as_secs_f64() / length.as_secs_f64())
@@ -162,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_second_is_shown_when_all_have_told_of_it() {
-        let (mut series, mut seen) = (Series::new(1, Vec::new()), Seen(Vec::new()));
+        let (mut series, mut seen) = (Series::new(1, Probe::default()), Seen(Vec::new()));
         series.add(0, &interval(1));
         series.add(1, &interval(10));
         series.show(Duration::from_millis(1900), &mut seen);

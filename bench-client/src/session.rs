@@ -12,13 +12,14 @@ use crate::{
     measure::{
         cost::CpuTime,
         owner::listeners,
+        probe::Probe,
         results::{Environment, Outcome, Results, SCHEMA},
         verdict::Evidence,
     },
     output::live::screen,
     plan::{End, GroupPlan, Outline, Plan, Trial},
     preflight::{self, is_same_host},
-    scenario::Scenario,
+    scenario::{Groups, Scenario},
     search, secrets,
     series::Sink,
     server::LocalServer,
@@ -39,8 +40,8 @@ pub(crate) struct Session {
     plan: Arc<Plan>,
     /// The server, if this process has started it.
     local: Option<LocalServer>,
-    /// The server's processes, as far as they are on this machine and known.
-    pids: Vec<u32>,
+    /// What tells the server's cost.
+    server: Probe,
     /// What is to be known about the machine.
     warnings: Vec<String>,
 }
@@ -48,16 +49,9 @@ pub(crate) struct Session {
 impl Session {
     /// Makes sure that the run is possible, and starts a server if a group names none.
     pub(crate) fn prepare(scenario: Scenario) -> Result<Self, String> {
-        let Scenario { mut run, mut groups } = scenario;
-        let asked = run.driver;
-        let (driver, why) = asked.choose().map_err(|error| {
-            format!("io_uring is not available ({error}): choose --driver epoll, or auto")
-        })?;
-        run.driver = driver;
-        if let (Some(url), [(_, group)]) = (&run.versus, &groups[..]) {
-            let other = GroupArguments { url: Some(url.clone()), ..group.clone() };
-            groups = vec![("first".into(), group.clone()), ("second".into(), other)];
-        }
+        let Scenario { mut run, groups } = scenario;
+        let on_epoll = choose_driver(&mut run)?;
+        let groups = with_rival(groups, run.versus.as_deref());
         groups.iter().try_for_each(|(_, group)| group.load.check())?;
         let connections: usize = groups.iter().map(|(_, group)| group.load.connections.get()).sum();
         let room = sys::raise_file_limit().saturating_sub(RESERVED_FILES).max(1) as usize;
@@ -73,44 +67,16 @@ impl Session {
         };
         let own = local.as_ref().map(|server| format!("ws://{}", server.address));
         let default_url = own.or_else(|| run.default_url.clone());
-        let mut pids: Vec<u32> = local.iter().flat_map(LocalServer::pids).collect();
-        if let Some(pid) = run.server_pid {
-            CpuTime::of(pid)
-                .ok_or_else(|| format!("there is no process {pid}: see --server-pid"))?;
-            pids.push(pid);
-        }
         let seed = run.seed.unwrap_or_else(rand::random);
-        let mut plans: Vec<GroupPlan> = Vec::new();
-        for (name, group) in groups {
-            let path = if group.load.publishers.is_some() { "/broadcast" } else { "/echo" };
-            let base = default_url.as_deref().unwrap_or_default();
-            let url = group.url.clone().unwrap_or_else(|| format!("{base}{path}"));
-            let target = Target::resolve(&url, &group.target)?;
-            let first = plans.last().map_or(0, |last| last.first + last.connections());
-            let mut rng = StdRng::seed_from_u64(seed.wrapping_add(plans.len() as u64));
-            let plan = GroupPlan::new(name, group, target, first, &mut rng)?;
-            if plan.arguments.load.publishers.is_some() && !plan.payloads.are_named() {
-                return Err(
-                    "publishers need room for the name of a message: give -s 16 or more".into()
-                );
-            }
-            plans.push(plan);
-        }
-        // A process that does a share of the work looks at no server.
-        if pids.is_empty() && run.child.is_none() {
-            pids = plans.iter().flat_map(servers).collect();
-            pids.sort_unstable();
-            pids.dedup();
-        }
-        let plan = Plan { default_url, seed, ..Plan::new(run, plans, processes) };
+        let groups = plan_groups(groups, default_url.as_deref().unwrap_or_default(), seed)?;
+        let server = probe(&run, local.as_ref(), &groups)?;
+        let plan = Plan { default_url, seed, ..Plan::new(run, groups, processes) };
         let mut warnings = preflight::check(&plan, local.is_some())?;
-        if (asked, driver) == (DriverKind::Auto, DriverKind::Epoll) {
-            warnings.push(format!("the client runs on epoll: {why}"));
-        }
+        warnings.extend(on_epoll);
         if !plan.run.quiet {
             warnings.iter().for_each(|warning| eprintln!("wireloop-bench: note: {warning}"));
         }
-        Ok(Self { plan: Arc::new(plan), local, pids, warnings })
+        Ok(Self { plan: Arc::new(plan), local, server, warnings })
     }
 
     /// Does a share of the work, as another process says.
@@ -135,7 +101,7 @@ impl Session {
             ..Environment::observe()
         };
         interrupt_on_signals(Arc::clone(&plan)).map_err(|error| format!("cannot run: {error}"))?;
-        let mut trials = Trials::open(&plan, &processors, self.pids.clone(), sink)?;
+        let mut trials = Trials::open(&plan, &processors, self.server.clone(), sink)?;
         let mut search = None;
         let mut versus = None;
         if trials.are_possible() {
@@ -182,9 +148,10 @@ impl Session {
         })
     }
 
-    /// The processes of both servers of a comparison, as far as they are known.
-    fn rivals(&self) -> [Vec<u32>; 2] {
-        [0, 1].map(|place| self.plan.groups.get(place).into_iter().flat_map(servers).collect())
+    /// What tells the cost of both servers of a comparison.
+    fn rivals(&self) -> [Probe; 2] {
+        [0, 1]
+            .map(|place| Probe(self.plan.groups.get(place).into_iter().flat_map(servers).collect()))
     }
 
     fn outcome(&self, trial: &Trial, complaint: Option<String>) -> Outcome {
@@ -233,6 +200,67 @@ impl Session {
             (count, _) => format!("server: wireloop, {count} processes of its own; {client}"),
         }
     }
+}
+
+/// Settles which driver the client runs on; a note if it is not the better one.
+fn choose_driver(run: &mut RunArguments) -> Result<Option<String>, String> {
+    let asked = run.driver;
+    let (driver, why) = asked.choose().map_err(|error| {
+        format!("io_uring is not available ({error}): choose --driver epoll, or auto")
+    })?;
+    run.driver = driver;
+    let is_told = (asked, driver) == (DriverKind::Auto, DriverKind::Epoll) && run.child.is_none();
+    Ok(is_told.then(|| format!("the client runs on epoll: {why}")))
+}
+
+/// The groups of a run; one server is compared with another by the same load on both.
+fn with_rival(groups: Groups, versus: Option<&str>) -> Groups {
+    match (versus, &groups[..]) {
+        (Some(url), [(_, group)]) => {
+            let other = GroupArguments { url: Some(url.into()), ..group.clone() };
+            vec![("first".into(), group.clone()), ("second".into(), other)]
+        }
+        _ => groups,
+    }
+}
+
+/// What each group is to do. One that names no server has its path at `base`.
+fn plan_groups(groups: Groups, base: &str, seed: u64) -> Result<Vec<GroupPlan>, String> {
+    let mut plans: Vec<GroupPlan> = Vec::new();
+    for (name, group) in groups {
+        let path = if group.load.publishers.is_some() { "/broadcast" } else { "/echo" };
+        let url = group.url.clone().unwrap_or_else(|| format!("{base}{path}"));
+        let target = Target::resolve(&url, &group.target)?;
+        let first = plans.last().map_or(0, |last| last.first + last.connections());
+        let mut rng = StdRng::seed_from_u64(seed.wrapping_add(plans.len() as u64));
+        let plan = GroupPlan::new(name, group, target, first, &mut rng)?;
+        if plan.arguments.load.publishers.is_some() && !plan.payloads.are_named() {
+            return Err("publishers need room for the name of a message: give -s 16 or more".into());
+        }
+        plans.push(plan);
+    }
+    Ok(plans)
+}
+
+/// The processes whose cost is reported: the one that was named, our own, or those that listen. A
+/// process that does a share of the work looks at none.
+fn probe(
+    run: &RunArguments,
+    local: Option<&LocalServer>,
+    groups: &[GroupPlan],
+) -> Result<Probe, String> {
+    if let Some(pid) = run.server_pid {
+        let found = CpuTime::of(pid).map(|_| Probe(vec![pid]));
+        return found.ok_or_else(|| format!("there is no process {pid}: see --server-pid"));
+    }
+    let mut pids: Vec<u32> = match local {
+        Some(local) => local.pids(),
+        None if run.child.is_some() => Vec::new(),
+        None => groups.iter().flat_map(servers).collect(),
+    };
+    pids.sort_unstable();
+    pids.dedup();
+    Ok(Probe(pids))
 }
 
 /// How many processes it takes, of which each has `room` for connections.

@@ -6,7 +6,8 @@ use std::{sync::Arc, thread, time::Duration};
 use crate::{
     crew::{Crew, Observer},
     measure::{
-        cost::{CpuTime, MachineTime, resident_bytes_of_all},
+        cost::{CpuTime, MachineTime},
+        probe::Probe,
         results::{Moment, ServerCost},
         stats::{Interval, Tally},
     },
@@ -82,20 +83,21 @@ struct Resident {
 }
 
 impl<'t, S: Sink> Trials<'t, S> {
-    /// Opens the connections to a server, some processes of which may be on this machine.
+    /// Opens the connections, and reads meanwhile what the server costs.
     pub(crate) fn open(
         plan: &'t Arc<Plan>,
         processors: &[usize],
-        pids: Vec<u32>,
+        server: Probe,
         sink: &'t mut S,
     ) -> Result<Self, String> {
-        let before = resident_bytes_of_all(&pids);
+        let before = server.resident_bytes();
         let mut crew = Crew::start(plan, processors).map_err(|e| format!("cannot run: {e}"))?;
-        let series = Series::new(plan.groups.len(), pids);
+        let series = Series::new(plan.groups.len(), server);
         let mut view = View { plan, series, sink, meter: None };
         let (open, tally) = crew.open(&mut view)?;
         thread::sleep(SETTLE_TIME_MAX.min(SETTLE_TIME * open as u32));
-        let resident = Resident { before, open: view.series.server_bytes(), loaded: None };
+        let resident =
+            Resident { before, open: view.series.server().resident_bytes(), loaded: None };
         Ok(Self { crew, view, open, tally, kept: None, resident })
     }
 
@@ -116,7 +118,7 @@ impl<'t, S: Sink> Trials<'t, S> {
         self.view.meter = Some(Meter { trial, before: None, after: None });
         let mut tally = self.crew.attempt(trial, &mut self.view)?;
         self.tally.merge(&tally.take_connections());
-        self.resident.loaded = self.view.series.server_bytes();
+        self.resident.loaded = self.view.series.server().resident_bytes();
         let meter = self.view.meter.take().ok_or("a trial has lost its meter")?;
         let (from, until) = self.plan().window(&trial);
         Ok(Trying { trial, tally, measured: until - from, meter })
@@ -143,7 +145,7 @@ impl<'t, S: Sink> Trials<'t, S> {
             system: cpu.system.min(cpu.total),
             bytes_per_connection: open.saturating_sub(before) as f64 / connections as f64,
             resident_bytes: resident.loaded.unwrap_or(open),
-            processes: series.server().len(),
+            processes: series.server().processes(),
         });
         let measured = kept.as_ref().map_or(Duration::ZERO, |kept| kept.measured);
         let trial = kept.map(|kept| kept.trial);
@@ -195,9 +197,9 @@ impl Trying {
     }
 }
 
-/// Reads what the server's processes and the machine have done.
-fn look(pids: &[u32]) -> Reading {
-    (CpuTime::of_all(pids), MachineTime::now())
+/// Reads what the server and the machine have done.
+fn look(server: &Probe) -> Reading {
+    (server.cpu(), MachineTime::now())
 }
 
 impl Meter {

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    measure::{cost::CpuTime, stats::Tally},
+    measure::{probe::Probe, stats::Tally},
     plan::{Plan, Trial},
     series::Sink,
     statistics::{self, median},
@@ -67,13 +67,13 @@ struct Slice {
 /// Drives both groups in turn, for as long as a run is to last.
 pub(crate) fn compare<S: Sink>(
     trials: &mut Trials<'_, S>,
-    pids: &[Vec<u32>; 2],
+    servers: &[Probe; 2],
 ) -> Result<Versus, String> {
     let plan = trials.plan();
     let mut rng = StdRng::seed_from_u64(plan.seed);
     for group in [0, 1, 0, 1] {
         // The first messages of a connection cost more than the others.
-        slice(trials, group, pids, plan.warm_up / 4)?;
+        slice(trials, group, servers, plan.warm_up / 4)?;
     }
     let mut rounds: Vec<[Slice; 2]> = Vec::new();
     let mut all: Option<Trying> = None;
@@ -82,7 +82,7 @@ pub(crate) fn compare<S: Sink>(
         let mut round = [Slice::default(), Slice::default()];
         let first = usize::from(rng.random::<bool>());
         for group in [first, 1 - first] {
-            let (found, trying) = slice(trials, group, pids, plan.run.slice)?;
+            let (found, trying) = slice(trials, group, servers, plan.run.slice)?;
             round[group] = found;
             match &mut all {
                 None => all = Some(trying),
@@ -102,11 +102,11 @@ pub(crate) fn compare<S: Sink>(
 fn slice<S: Sink>(
     trials: &mut Trials<'_, S>,
     group: usize,
-    pids: &[Vec<u32>; 2],
+    servers: &[Probe; 2],
     length: Duration,
 ) -> Result<(Slice, Trying), String> {
     let plan: &Plan = trials.plan();
-    let cpu = || CpuTime::of_all(&pids[group]).map(|time| time.total);
+    let cpu = || servers[group].cpu().map(|time| time.total);
     let before = cpu();
     let start = plan.now();
     let measure_from = start + SETTLE_TIME;

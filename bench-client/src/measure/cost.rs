@@ -1,6 +1,6 @@
 //! What a process costs, as the kernel tells it.
 
-use std::{fs, time::Duration};
+use std::{fs, ops::Add, time::Duration};
 
 /// The length of a clock tick in `/proc/PID/stat` (`USER_HZ`), which Linux fixes at 100.
 const TICK: Duration = Duration::from_millis(10);
@@ -30,21 +30,20 @@ impl CpuTime {
         Some(Self { total: Duration::from_nanos(total), system: TICK * ticks })
     }
 
-    /// What several processes have used; `None` if there is none of them.
-    pub(crate) fn of_all(pids: &[u32]) -> Option<Self> {
-        let times = pids.iter().filter_map(|pid| Self::of(*pid));
-        times.reduce(|one, other| Self {
-            total: one.total + other.total,
-            system: one.system + other.system,
-        })
-    }
-
     /// What has been used since.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             total: self.total.saturating_sub(earlier.total),
             system: self.system.saturating_sub(earlier.system),
         }
+    }
+}
+
+impl Add for CpuTime {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { total: self.total + other.total, system: self.system + other.system }
     }
 }
 
@@ -91,11 +90,6 @@ impl MachineTime {
         let total = self.total.saturating_sub(earlier.total).max(1);
         self.stolen.saturating_sub(earlier.stolen) as f64 / total as f64
     }
-}
-
-/// The resident memory of several processes; `None` if there is none of them.
-pub(crate) fn resident_bytes_of_all(pids: &[u32]) -> Option<u64> {
-    pids.iter().filter_map(|pid| resident_bytes(*pid)).reduce(|one, other| one + other)
 }
 
 /// The resident memory of a process in bytes, without the files it maps.

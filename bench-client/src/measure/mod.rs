@@ -5,6 +5,7 @@ pub(crate) mod environment;
 pub(crate) mod failure;
 pub(crate) mod health;
 pub(crate) mod owner;
+pub(crate) mod probe;
 pub(crate) mod results;
 pub(crate) mod stats;
 pub(crate) mod threshold;
