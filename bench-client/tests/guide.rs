@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use serde_json::Value;
 use support::{bench, echo, serve_all};
@@ -36,6 +36,48 @@ fn options_of_the_guide_exist() {
     assert!(unknown.is_empty(), "the guide names options that do not exist: {unknown:?}");
 }
 
+/// What the tests of this package give on command lines; in `src`, below `#[cfg(test)]`.
+fn tested() -> String {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::new();
+    let mut directories = vec![package.join("src"), package.join("tests")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let file = fs::read_to_string(&path).unwrap();
+            let is_source = path.starts_with(package.join("src"));
+            text += match file.split_once("#[cfg(test)]") {
+                Some((_, tests)) if is_source => tests,
+                _ if is_source => "",
+                _ => &file,
+            };
+        }
+    }
+    text
+}
+
+#[test]
+fn each_option_has_a_test() {
+    let help = help(&["--help=all"]);
+    let tested = tested();
+    let names = options(&tested);
+    let untested: Vec<_> = help
+        .lines()
+        .filter_map(|line| {
+            let line = line.trim_start();
+            let short = line.strip_prefix('-')?.chars().next().filter(|name| *name != '-');
+            let long = *options(line).first()?;
+            let is_used = |name: char| tested.contains(&format!("-{name} "));
+            (!names.contains(long) && !short.is_some_and(is_used)).then_some(long)
+        })
+        .collect();
+    assert!(untested.is_empty(), "no test gives {untested:?}");
+}
+
 #[test]
 fn the_scenario_of_the_guide_runs() {
     let (_, rest) = GUIDE.split_once("```toml\n").unwrap();
@@ -59,8 +101,8 @@ fn each_field_of_the_schema_is_explained() {
     for arguments in [
         "-c 1 --threshold errors==0".into(),
         "-c 4 --publishers 1 -R 100 --drain 300ms".into(),
-        "-c 2 --find-max p50<100ms --probe 200ms --repeats 1 -R 100".into(),
-        format!("-c 2 --slice 20ms --versus {url} {url}"),
+        "-c 2 --find-max p50<1us --probe 200ms --repeats 1 -R 10".into(),
+        format!("-c 2 -d 2s --slice 20ms --versus {url} {url}"),
     ] {
         let output = bench(&format!("{arguments} --format json"));
         collect(&serde_json::from_slice(&output.stdout).unwrap(), &mut fields);

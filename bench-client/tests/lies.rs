@@ -123,7 +123,7 @@ fn all_faults_together_are_counted_apart() {
 #[test]
 fn one_lie_in_ten_thousand_messages_is_counted() {
     let lies = [Lie::Drop, Lie::Repeat, Lie::Swap, Lie::Corrupt, Lie::OpCode];
-    expect_counted("-d 3s -R 20000", move |number| {
+    expect_counted("-d 2s -R 30000", move |number| {
         (number % 10_000 == 4242).then(|| lies[number as usize / 10_000 % 5])
     });
 }

@@ -30,6 +30,13 @@ fn help_is_told_whatever_else_is_asked_for() {
 }
 
 #[test]
+fn the_version_is_told() {
+    let version = concat!("wireloop-bench ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(text(&["--version"]), version);
+    assert_eq!(text(&["-V"]), version);
+}
+
+#[test]
 fn a_group_that_is_not_there_is_told_in_a_line() {
     let output = say(&["--help", "nonsense"]);
     let line = String::from_utf8(output.stderr).unwrap();
