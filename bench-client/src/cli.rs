@@ -110,6 +110,15 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "PID", requires = "url")]
     pub(crate) server_pid: Option<u32>,
 
+    /// URL of the server's own metrics for Prometheus, from which its CPU time and memory are read
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "url",
+        conflicts_with_all = ["server_pid", "versus"]
+    )]
+    pub(crate) server_metrics: Option<String>,
+
     /// Search the highest rate at which EXPR holds, as in p99<5ms, and measure there; repeatable. -R
     /// is the rate to begin with
     #[arg(

@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_second_is_shown_when_all_have_told_of_it() {
-        let (mut series, mut seen) = (Series::new(1, Probe::default()), Seen(Vec::new()));
+        let (mut series, mut seen) =
+            (Series::new(1, Probe::Processes(Vec::new())), Seen(Vec::new()));
         series.add(0, &interval(1));
         series.add(1, &interval(10));
         series.show(Duration::from_millis(1900), &mut seen);

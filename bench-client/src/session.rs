@@ -11,6 +11,7 @@ use crate::{
     cli::{GroupArguments, RunArguments},
     measure::{
         cost::CpuTime,
+        metrics::Metrics,
         owner::listeners,
         probe::Probe,
         results::{Environment, Outcome, Results, SCHEMA},
@@ -150,8 +151,10 @@ impl Session {
 
     /// What tells the cost of both servers of a comparison.
     fn rivals(&self) -> [Probe; 2] {
-        [0, 1]
-            .map(|place| Probe(self.plan.groups.get(place).into_iter().flat_map(servers).collect()))
+        [0, 1].map(|place| {
+            let group = self.plan.groups.get(place).into_iter();
+            Probe::Processes(group.flat_map(servers).collect())
+        })
     }
 
     fn outcome(&self, trial: &Trial, complaint: Option<String>) -> Outcome {
@@ -242,16 +245,19 @@ fn plan_groups(groups: Groups, base: &str, seed: u64) -> Result<Vec<GroupPlan>, 
     Ok(plans)
 }
 
-/// The processes whose cost is reported: the one that was named, our own, or those that listen. A
-/// process that does a share of the work looks at none.
+/// What tells the server's cost: its metrics, or the kernel, of the process that was named, of our
+/// own, or of those that listen. A process that does a share of the work looks at none.
 fn probe(
     run: &RunArguments,
     local: Option<&LocalServer>,
     groups: &[GroupPlan],
 ) -> Result<Probe, String> {
     if let Some(pid) = run.server_pid {
-        let found = CpuTime::of(pid).map(|_| Probe(vec![pid]));
+        let found = CpuTime::of(pid).map(|_| Probe::Processes(vec![pid]));
         return found.ok_or_else(|| format!("there is no process {pid}: see --server-pid"));
+    }
+    if let (Some(url), None) = (&run.server_metrics, &run.child) {
+        return Metrics::find(url).map(Probe::Metrics);
     }
     let mut pids: Vec<u32> = match local {
         Some(local) => local.pids(),
@@ -260,7 +266,7 @@ fn probe(
     };
     pids.sort_unstable();
     pids.dedup();
-    Ok(Probe(pids))
+    Ok(Probe::Processes(pids))
 }
 
 /// How many processes it takes, of which each has `room` for connections.

@@ -142,7 +142,7 @@ impl<'t, S: Sink> Trials<'t, S> {
         let server = cpu.zip(resident.open.zip(resident.before));
         let server = server.map(|(cpu, (open, before))| ServerCost {
             cpu: cpu.total,
-            system: cpu.system.min(cpu.total),
+            system_ns: cpu.system.map(|system| system.min(cpu.total).as_nanos() as u64),
             bytes_per_connection: open.saturating_sub(before) as f64 / connections as f64,
             resident_bytes: resident.loaded.unwrap_or(open),
             processes: series.server().processes(),

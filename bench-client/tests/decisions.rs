@@ -3,7 +3,8 @@
 mod support;
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -124,4 +125,48 @@ fn the_process_whose_cost_is_reported_can_be_named() {
     let line = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
     assert!(line.contains("there is no process"), "{line}");
+}
+
+/// A server of metrics, as others serve them: half a processor is in use all the time.
+fn metrics(text: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/metrics", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let begun = Instant::now();
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let head = String::from_utf8(support::read_request(&mut stream)).unwrap();
+            assert!(head.starts_with("GET /metrics HTTP/1.1\r\n"), "{head}");
+            let body = text.replace("CPU", &(begun.elapsed().as_secs_f64() / 2.0).to_string());
+            let length = body.len();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn the_cost_of_a_server_that_is_elsewhere_is_told_by_its_metrics() {
+    let metrics = metrics("process_cpu_seconds_total CPU\nprocess_resident_memory_bytes 4.2e+07\n");
+    let url = support::serve_all(2, |stream| support::echo(stream, |_, _| ()));
+    let output = bench(&format!("-c 2 -d 1s --format json --server-metrics {metrics} {url}"));
+    let results: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let server = &results["server"];
+    assert!((450_000_000..=600_000_000).contains(&server["cpu_ns"].as_u64().unwrap()), "{server}");
+    assert_eq!(server["system_ns"], serde_json::Value::Null);
+    assert_eq!(server["resident_bytes"], 42_000_000);
+}
+
+#[test]
+fn metrics_that_are_not_there_are_told_of_before_the_run() {
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let wrong = metrics("process_start_time_seconds 1\n");
+    for (metrics, reason) in
+        [(format!("http://{unused}/"), "refused"), (wrong, "there is no process_cpu_seconds_total")]
+    {
+        let output = bench(&format!("--server-metrics {metrics} ws://127.0.0.1:9/"));
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+        assert!(line.contains("--server-metrics") && line.contains(reason), "{line}");
+    }
 }

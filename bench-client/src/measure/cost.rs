@@ -10,8 +10,8 @@ const TICK: Duration = Duration::from_millis(10);
 pub(crate) struct CpuTime {
     /// To the nanosecond, user and system together.
     pub(crate) total: Duration,
-    /// The part of the system, in ticks of 10 ms.
-    pub(crate) system: Duration,
+    /// The part of the system, in ticks of 10 ms; not everybody tells.
+    pub(crate) system: Option<Duration>,
 }
 
 impl CpuTime {
@@ -27,14 +27,14 @@ impl CpuTime {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name in parentheses may hold anything; the system time is the 13th field after it.
         let ticks: u32 = stat.rsplit_once(") ")?.1.split(' ').nth(12)?.parse().ok()?;
-        Some(Self { total: Duration::from_nanos(total), system: TICK * ticks })
+        Some(Self { total: Duration::from_nanos(total), system: Some(TICK * ticks) })
     }
 
     /// What has been used since.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             total: self.total.saturating_sub(earlier.total),
-            system: self.system.saturating_sub(earlier.system),
+            system: self.system.zip(earlier.system).map(|(now, then)| now.saturating_sub(then)),
         }
     }
 }
@@ -43,7 +43,8 @@ impl Add for CpuTime {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { total: self.total + other.total, system: self.system + other.system }
+        let system = self.system.zip(other.system).map(|(one, other)| one + other);
+        Self { total: self.total + other.total, system }
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod cost;
 pub(crate) mod environment;
 pub(crate) mod failure;
 pub(crate) mod health;
+pub(crate) mod metrics;
 pub(crate) mod owner;
 pub(crate) mod probe;
 pub(crate) mod results;

@@ -1,25 +1,47 @@
 //! Where the server's cost is read from.
 
-use super::cost::{CpuTime, resident_bytes};
+use super::{
+    cost::{CpuTime, resident_bytes},
+    metrics::Metrics,
+};
 
-/// The server's processes, as far as they are on this machine and known.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Probe(pub(crate) Vec<u32>);
+/// What tells the server's cost.
+#[derive(Clone, Debug)]
+pub(crate) enum Probe {
+    /// The kernel, of processes that are on this machine.
+    Processes(Vec<u32>),
+    /// The server.
+    Metrics(Metrics),
+}
 
 impl Probe {
-    /// What they have used so far; `None` if there is none of them.
+    /// What the server has used so far; `None` if nobody tells.
     pub(crate) fn cpu(&self) -> Option<CpuTime> {
-        let times = self.0.iter().filter_map(|pid| CpuTime::of(*pid));
-        times.reduce(|one, other| one + other)
+        match self {
+            Self::Processes(pids) => {
+                let times = pids.iter().filter_map(|pid| CpuTime::of(*pid));
+                times.reduce(|one, other| one + other)
+            }
+            Self::Metrics(metrics) => Some(metrics.read().ok()?.cpu),
+        }
     }
 
-    /// Their resident memory; `None` if there is none of them.
+    /// The server's resident memory; `None` if nobody tells.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
-        self.0.iter().filter_map(|pid| resident_bytes(*pid)).reduce(|one, other| one + other)
+        match self {
+            Self::Processes(pids) => {
+                let bytes = pids.iter().filter_map(|pid| resident_bytes(*pid));
+                bytes.reduce(|one, other| one + other)
+            }
+            Self::Metrics(metrics) => metrics.read().ok()?.resident_bytes,
+        }
     }
 
-    /// How many there are.
+    /// How many processes there are, as far as they are known.
     pub(crate) fn processes(&self) -> usize {
-        self.0.len()
+        match self {
+            Self::Processes(pids) => pids.len(),
+            Self::Metrics(_) => 1,
+        }
     }
 }

@@ -164,9 +164,8 @@ pub(crate) struct ServerCost {
     /// CPU time within the measurement.
     #[serde(rename = "cpu_ns", with = "nanos")]
     pub(crate) cpu: Duration,
-    /// The system's part of it.
-    #[serde(rename = "system_ns", with = "nanos")]
-    pub(crate) system: Duration,
+    /// The system's part of it, if it is told.
+    pub(crate) system_ns: Option<u64>,
     /// Resident memory per open, idle connection.
     pub(crate) bytes_per_connection: f64,
     /// Resident memory at the end of the load.
