@@ -15,10 +15,10 @@ use std::{
     thread,
 };
 
-use support::{BINARY, Client, config, drivers, frame};
+use support::{BINARY, Client, config, drivers, frame, on_driver};
 use wireloop::{
     DriverKind, Echo, Routes,
-    io::{Driver, Epoll, Uring, Waker, sys},
+    io::{Driver, Waker, sys},
     server::Worker,
 };
 
@@ -63,10 +63,7 @@ impl Load {
 #[test]
 fn an_echo_allocates_nothing_unless_its_message_is_cut() {
     for (load, driver) in LOADS.iter().flat_map(|load| drivers().map(move |d| (*load, d))) {
-        let allocations = match driver {
-            DriverKind::IoUring => allocations(Uring::new, load),
-            _ => allocations(Epoll::new, load),
-        };
+        let allocations = on_driver!(driver, allocations, load);
         let most = load.cuts(driver) * CUT_ALLOCATIONS;
         assert!(allocations <= most as u64, "{allocations}: {driver}: {load:?}");
     }

@@ -25,10 +25,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{BINARY, Client, config, drivers, frame};
+use support::{BINARY, Client, config, drivers, frame, on_driver};
 use wireloop::{
     DriverKind, Echo, Routes,
-    io::{Completion, Driver, Epoll, Token, Uring, Waker, sys},
+    io::{Completion, Driver, Token, Waker, sys},
     server::Worker,
 };
 
@@ -43,12 +43,7 @@ const GROWTH_BYTES: usize = 16 << 20;
 
 #[test]
 fn no_byte_no_buffer_and_no_descriptor_is_lost_or_mistaken() {
-    for driver in drivers() {
-        match driver {
-            DriverKind::IoUring => check(driver, Uring::new),
-            _ => check(driver, Epoll::new),
-        }
-    }
+    drivers().for_each(|kind| on_driver!(kind, check, kind));
 }
 
 /// A number from the environment.
@@ -78,7 +73,7 @@ impl Drop for Over<'_> {
     }
 }
 
-fn check<D>(kind: DriverKind, driver: fn() -> io::Result<D>)
+fn check<D>(driver: fn() -> io::Result<D>, kind: DriverKind)
 where
     D: Driver<Listener = TcpListener, Stream = OwnedFd>,
 {

@@ -3,7 +3,7 @@
 //! mistake that both ends make alike would hide.
 
 #![allow(dead_code, reason = "each test is a crate of its own and uses a part of this")]
-#![allow(unused_imports, reason = "as above")]
+#![allow(unused_imports, unused_macros, reason = "as above")]
 
 mod binary;
 mod client;
@@ -35,6 +35,17 @@ pub(crate) fn drivers() -> impl Iterator<Item = DriverKind> {
     };
     [DriverKind::Epoll, DriverKind::IoUring].into_iter().filter(is_chosen)
 }
+
+/// Calls a function with what makes a driver of this kind, and other arguments.
+macro_rules! on_driver {
+    ($kind:expr, $function:path $(, $argument:expr)*) => {
+        match $kind {
+            wireloop::DriverKind::IoUring => $function(wireloop::io::Uring::new $(, $argument)*),
+            _ => $function(wireloop::io::Epoll::new $(, $argument)*),
+        }
+    };
+}
+pub(crate) use on_driver;
 
 /// The default configuration with some changes.
 pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Config {

@@ -2,37 +2,28 @@
 //! it. The io_uring driver gave two of them the same number: a load generator sent late, and a server
 //! sent in two steps.
 
-mod support;
-
 use std::{
     io::{self, Read},
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::fd::OwnedFd,
     time::Duration,
 };
 
-use support::drivers;
-use wireloop::{
-    DriverKind,
-    io::{Driver, Epoll, SendBatch, SendQueue, Token, Uring},
-};
+use wireloop::io::{Driver, SendBatch, SendQueue};
 
-const TOKEN: Token = Token { index: 0, generation: 1 };
+use crate::{
+    attach_one,
+    support::{drivers, on_driver},
+    token,
+};
 
 #[test]
 fn a_connection_is_free_to_send_in_each_batch() {
-    for driver in drivers() {
-        match driver {
-            DriverKind::IoUring => check(Uring::new),
-            _ => check(Epoll::new),
-        }
-    }
+    drivers().for_each(|kind| on_driver!(kind, check));
 }
 
 fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
     let mut driver = driver().expect("there are descriptors left");
-    let (near, mut far) = UnixStream::pair().expect("there are descriptors left");
-    near.set_nonblocking(true).expect("it is open");
-    driver.attach(TOKEN, near.into()).expect("it can be watched");
+    let mut far = attach_one(&mut driver, 0);
     let mut batch = SendBatch::default();
     let mut queue = SendQueue::<()>::default();
     for pass in 0..20_u8 {
@@ -41,7 +32,7 @@ fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
         if pass % 5 != 3 {
             let start = batch.bytes.len();
             batch.bytes.push(pass);
-            queue.submit(TOKEN, &mut batch, start);
+            queue.submit(token(0), &mut batch, start);
         }
         driver.flush(&mut batch, |_| {});
         driver.wait(Some(Duration::ZERO)).expect("the driver works");

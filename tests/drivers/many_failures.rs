@@ -2,18 +2,14 @@
 //! with thousands of peers goes away. The next wait must tell of all of them: after it another
 //! batch may be sent, and what comes late would be taken for a part of that one.
 
-mod support;
+use std::{io, os::fd::OwnedFd, time::Duration};
 
-use std::{
-    io,
-    os::{fd::OwnedFd, unix::net::UnixStream},
-    time::Duration,
-};
+use wireloop::io::{Driver, SendBatch, sys};
 
-use support::drivers;
-use wireloop::{
-    DriverKind,
-    io::{Driver, Epoll, SendBatch, Token, Uring, sys},
+use crate::{
+    attach_one,
+    support::{drivers, on_driver},
+    token,
 };
 
 /// More than `COMPLETIONS` in src/io/uring.rs.
@@ -22,26 +18,17 @@ const CONNECTIONS: u32 = 5000;
 #[test]
 fn the_next_wait_tells_of_every_send_that_failed() {
     sys::raise_file_limit();
-    for driver in drivers() {
-        match driver {
-            DriverKind::IoUring => check(Uring::new),
-            _ => check(Epoll::new),
-        }
-    }
+    drivers().for_each(|kind| on_driver!(kind, check));
 }
 
 fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
     let mut driver = driver().expect("there are descriptors left");
     let mut batch = SendBatch::default();
     for index in 0..CONNECTIONS {
-        let (near, far) = UnixStream::pair().expect("there are descriptors left");
-        near.set_nonblocking(true).expect("it is open");
-        let token = Token { index, generation: 1 };
-        driver.attach(token, near.into()).expect("it can be watched");
-        drop(far);
+        drop(attach_one(&mut driver, index));
         let start = batch.bytes.len();
         batch.bytes.extend_from_slice(b"nobody hears it");
-        batch.push(token, start);
+        batch.push(token(index), start);
     }
     driver.flush(&mut batch, |_| {});
     driver.wait(Some(Duration::ZERO)).expect("the driver works");

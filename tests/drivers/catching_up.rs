@@ -2,41 +2,33 @@
 //! same, and not only of as many receives as the kernel completes at a time (20 since Linux 6.13):
 //! a load generator saw its echoes 41 ms late.
 
-mod support;
-
 use std::{
     io::{self, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
     time::Duration,
 };
 
-use support::drivers;
-use wireloop::{
-    DriverKind,
-    io::{Completion, Driver, Epoll, Token, Uring},
+use wireloop::io::{Completion, Driver};
+
+use crate::{
+    attach_one,
+    support::{drivers, on_driver},
+    token,
 };
 
 const CONNECTIONS: u32 = 300;
 
 #[test]
 fn who_never_waits_catches_up() {
-    for driver in drivers() {
-        match driver {
-            DriverKind::IoUring => check(Uring::new),
-            _ => check(Epoll::new),
-        }
-    }
+    drivers().for_each(|kind| on_driver!(kind, check));
 }
 
 fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
     let mut driver = driver().expect("there are descriptors left");
     let peers: Vec<UnixStream> = (0..CONNECTIONS)
         .map(|index| {
-            let (near, far) = UnixStream::pair().expect("there are descriptors left");
-            near.set_nonblocking(true).expect("it is open");
-            let token = Token { index, generation: 1 };
-            driver.attach(token, near.into()).expect("it can be watched");
-            driver.receive(token);
+            let far = attach_one(&mut driver, index);
+            driver.receive(token(index));
             far
         })
         .collect();
