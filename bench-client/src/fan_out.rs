@@ -81,15 +81,15 @@ struct Message {
 }
 
 impl Message {
-    /// Whether `all` have received it, which is found out once. Looks closer only if there are as
-    /// many receipts.
-    fn completes(&mut self, all: usize) -> bool {
+    /// Gives the message away if `all` have received it, and remembers only that. Looks closer
+    /// only if there are as many receipts.
+    fn take_if_complete(&mut self, all: usize) -> Option<Self> {
         if self.published.is_none() || self.is_complete || self.receipts.len() < all {
-            return false;
+            return None;
         }
         self.count_repeated();
-        self.is_complete = self.receipts.len() >= all;
-        self.is_complete
+        let is_complete = self.receipts.len() >= all;
+        is_complete.then(|| mem::replace(self, Self { is_complete, ..Self::default() }))
     }
 
     /// Leaves the first receipt of each receiver.
@@ -123,21 +123,17 @@ impl Collector {
     /// Takes what a thread has seen.
     pub(crate) fn add(&mut self, seen: Seen, plan: &Plan) {
         for Published { name, intended, counts } in seen.published {
-            let message = self.messages.entry(name).or_default();
-            message.published = Some((intended, counts));
-            if message.completes(receivers(plan, name)) {
-                self.settle(name, plan, intended);
-            }
+            self.messages.entry(name).or_default().published = Some((intended, counts));
+            self.settle_if_complete(name, plan);
         }
         for (name, mut receipts) in seen.received {
             let message = self.messages.entry(name).or_default();
-            if message.is_complete {
-                self.fail(name, plan, Failure::Duplicate, receipts.len() as u64);
-                continue;
-            }
-            message.receipts.append(&mut receipts);
-            if message.completes(receivers(plan, name)) {
-                self.settle(name, plan, Duration::ZERO);
+            if !message.is_complete {
+                message.receipts.append(&mut receipts);
+                self.settle_if_complete(name, plan);
+            } else if let Some(group) = group_of(plan, name) {
+                let failures = &mut self.groups[group].failures;
+                failures.add_many(Failure::Duplicate, receipts.len() as u64);
             }
         }
         if self.messages.len() > MESSAGES_MAX {
@@ -162,31 +158,33 @@ impl Collector {
     }
 
     fn give_up(&mut self, plan: &Plan) {
-        self.messages.retain(|_, message| !message.is_complete);
-        let names: Vec<Name> = self.messages.keys().copied().collect();
-        names.into_iter().for_each(|name| self.settle(name, plan, plan.now()));
-        self.messages.clear();
+        for (name, mut message) in mem::take(&mut self.messages) {
+            if !message.is_complete {
+                message.count_repeated();
+                self.settle(name, message, plan, plan.now());
+            }
+        }
     }
 
-    fn fail(&mut self, name: Name, plan: &Plan, failure: Failure, times: u64) {
-        if let Some(group) = group_of(plan, name) {
-            self.groups[group].failures.add_many(failure, times);
+    fn settle_if_complete(&mut self, name: Name, plan: &Plan) {
+        let message = self.messages.get_mut(&name);
+        let complete = message.and_then(|message| message.take_if_complete(receivers(plan, name)));
+        if let Some(message) = complete {
+            // Nobody is missing, so the age of the message does not matter.
+            self.settle(name, message, plan, Duration::ZERO);
         }
     }
 
     /// All that a message will be received is known, at `now`.
-    fn settle(&mut self, name: Name, plan: &Plan, now: Duration) {
-        let Some(message) = self.messages.get_mut(&name) else { return };
+    fn settle(&mut self, name: Name, message: Message, plan: &Plan, now: Duration) {
         let Some(group) = group_of(plan, name) else { return };
-        message.count_repeated();
-        let receipts = mem::take(&mut message.receipts);
         let stats = &mut self.groups[group];
         stats.failures.add_many(Failure::Duplicate, message.repeated);
         // Nobody has published what was received: an echo of something else.
         let Some((intended, counts)) = message.published else {
-            return stats.failures.add_many(Failure::Unexpected, receipts.len() as u64);
+            return stats.failures.add_many(Failure::Unexpected, message.receipts.len() as u64);
         };
-        let mut times: Vec<u64> = receipts.into_iter().map(|(_, time)| time).collect();
+        let mut times: Vec<u64> = message.receipts.into_iter().map(|(_, time)| time).collect();
         times.sort_unstable();
         let missing = receivers(plan, name).saturating_sub(times.len());
         stats.failures.add_many(Failure::Undelivered, missing as u64);
