@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_micros(100);
 
 /// The most that is waited for, in completions and in bytes: what is received is to be in the
 /// second-level cache still when its answers are sent.
-pub(super) const MOST: usize = 128;
+const MOST: usize = 128;
 const MOST_BYTES: usize = 256 << 10;
 
 /// So many completions of receives the kernel runs when one enters, unless more are waited for
@@ -63,10 +63,11 @@ impl Batching {
         (self.is_full_load && most > 1).then_some((most as u32, PATIENCE))
     }
 
-    /// Whether there are more completions than the kernel runs at once, as far as is known. A
-    /// worker that sends on its own account never waits, and would be late for as long as it does.
-    pub(super) fn is_behind(&self) -> bool {
-        self.found >= RUN_AT_ONCE
+    /// How many completions a pass asks for that does not wait. If there are more than the kernel
+    /// runs at once, as far as is known, it has to ask for them: a worker that sends on its own
+    /// account never waits, and would be late for as long as it does.
+    pub(super) fn at_once(&self) -> u32 {
+        if self.found >= RUN_AT_ONCE { MOST as u32 } else { 0 }
     }
 
     /// Notes a receive.

@@ -13,7 +13,7 @@ use rustix::event::EventfdFlags;
 
 use super::{
     Event, READABLE, Ring, Span,
-    batching::{Batching, MOST},
+    batching::Batching,
     listeners::Listeners,
     proof::prove,
     sockets::{Done, Sockets},
@@ -151,8 +151,7 @@ impl Uring {
         self.sockets.arm_starved(&mut self.ring)?;
         let timeout = self.wait_time(timeout);
         let (want, timeout) = match (timeout, self.batching.more(self.sockets.active())) {
-            (Some(Duration::ZERO), _) if self.batching.is_behind() => (MOST as u32, timeout),
-            (Some(Duration::ZERO), _) => (0, timeout),
+            (Some(Duration::ZERO), _) => (self.batching.at_once(), timeout),
             (_, None) => (1, timeout),
             (_, Some((want, patience))) => {
                 (want, Some(timeout.map_or(patience, |timeout| timeout.min(patience))))
