@@ -102,7 +102,8 @@ impl Series {
         let mut total = Interval::default();
         groups.iter().for_each(|interval| total.merge(interval));
         self.open = (self.open + total.opened).saturating_sub(total.closed);
-        let server_busy = self.server_busy(length);
+        let usage = self.server.usage();
+        let server_busy = self.server_busy(usage.map(|usage| usage.cpu), length);
         let moment = Moment {
             at,
             length,
@@ -115,15 +116,14 @@ impl Series {
             response: Summary::of(&total.response),
             service: Summary::of(&total.service),
             server_busy,
-            server_bytes: self.server.resident_bytes(),
+            server_bytes: usage.and_then(|usage| usage.resident_bytes),
         };
         sink.moment(&moment, &groups);
         self.moments.push(moment);
     }
 
     /// What part of a processor the server has used since the last time, a second ago.
-    fn server_busy(&mut self, length: Duration) -> Option<f64> {
-        let now = self.server.cpu();
+    fn server_busy(&mut self, now: Option<CpuTime>, length: Duration) -> Option<f64> {
         let before = std::mem::replace(&mut self.cpu, now)?;
         let used = now?.since(before).total;
         (!length.is_zero()).then(|| used.as_secs_f64() / length.as_secs_f64())

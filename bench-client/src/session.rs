@@ -252,16 +252,18 @@ fn probe(
     local: Option<&LocalServer>,
     groups: &[GroupPlan],
 ) -> Result<Probe, String> {
+    if run.child.is_some() {
+        return Ok(Probe::Processes(Vec::new()));
+    }
     if let Some(pid) = run.server_pid {
         let found = CpuTime::of(pid).map(|_| Probe::Processes(vec![pid]));
         return found.ok_or_else(|| format!("there is no process {pid}: see --server-pid"));
     }
-    if let (Some(url), None) = (&run.server_metrics, &run.child) {
+    if let Some(url) = &run.server_metrics {
         return Metrics::find(url).map(Probe::Metrics);
     }
     let mut pids: Vec<u32> = match local {
         Some(local) => local.pids(),
-        None if run.child.is_some() => Vec::new(),
         None => groups.iter().flat_map(servers).collect(),
     };
     pids.sort_unstable();

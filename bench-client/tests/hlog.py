@@ -29,7 +29,6 @@ INVALID = 3
 NANOS_MAX = 120_000_000_000
 
 
-
 def next_tick(self):
     """The ticks of HdrHistogram itself, in Java, which halves distances whole; this package does not."""
     if self.percentile_to_iterate_to >= 100:
@@ -39,6 +38,8 @@ def next_tick(self):
 
 
 PercentileIterator.increment_iteration_level = next_tick
+
+
 def histogram():
     return HdrHistogram(1, NANOS_MAX, 3)
 

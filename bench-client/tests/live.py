@@ -19,6 +19,7 @@ import time
 import checks
 from checks import check
 
+
 class Terminal:
     """A shell in a terminal of its own, of so many columns and rows."""
 

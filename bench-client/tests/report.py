@@ -39,6 +39,7 @@ POINTED = """
     return tip.hidden ? "" : tip.textContent
 """
 
+
 def looks_good(browser, path, titles):
     browser.open(path.as_uri())
     what = f"{path.name}: "

@@ -5,6 +5,14 @@ use std::{fs, ops::Add, time::Duration};
 /// The length of a clock tick in `/proc/PID/stat` (`USER_HZ`), which Linux fixes at 100.
 const TICK: Duration = Duration::from_millis(10);
 
+/// What a process, or several, have used so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) cpu: CpuTime,
+    /// The memory that is resident now, if anybody tells.
+    pub(crate) resident_bytes: Option<u64>,
+}
+
 /// CPU time of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CpuTime {

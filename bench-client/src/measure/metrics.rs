@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ureq::Agent;
 
-use super::cost::CpuTime;
+use super::cost::{CpuTime, Usage};
 
 /// How long a server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -26,13 +26,6 @@ pub(crate) struct Metrics {
     agent: Agent,
 }
 
-/// What they say.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Told {
-    pub(crate) cpu: CpuTime,
-    pub(crate) resident_bytes: Option<u64>,
-}
-
 impl Metrics {
     /// Metrics at an `http` URL. Reads them, to see that they are there.
     pub(crate) fn find(url: &str) -> Result<Self, String> {
@@ -43,7 +36,7 @@ impl Metrics {
     }
 
     /// Reads them.
-    pub(crate) fn read(&self) -> Result<Told, String> {
+    pub(crate) fn read(&self) -> Result<Usage, String> {
         let answer = self.agent.get(&self.url).call();
         let text = answer.and_then(|mut answer| {
             answer.body_mut().with_config().limit(BYTES_MAX).lossy_utf8(true).read_to_string()
@@ -53,9 +46,9 @@ impl Metrics {
     }
 }
 
-fn parse(text: &str) -> Option<Told> {
+fn parse(text: &str) -> Option<Usage> {
     let time = |name| Duration::try_from_secs_f64(sum(text, name)?).ok();
-    Some(Told {
+    Some(Usage {
         cpu: CpuTime { total: time(CPU)?, system: time(SYSTEM) },
         resident_bytes: sum(text, RESIDENT).map(|bytes| bytes as u64),
     })
@@ -81,7 +74,7 @@ mod tests {
 
     #[test]
     fn metrics_are_added_up_over_their_labels() {
-        let told = parse(
+        let usage = parse(
             "# TYPE process_cpu_seconds_total counter\n\
              process_cpu_seconds_total{worker=\"1 }\"} 1.5 1700000000000\n\
              process_cpu_seconds_total{worker=\"2\"}\t2\n\
@@ -89,9 +82,9 @@ mod tests {
              process_resident_memory_bytes 1.5e+06\n",
         )
         .unwrap();
-        assert_eq!(told.cpu.total, Duration::from_millis(3500));
-        assert_eq!(told.cpu.system, None);
-        assert_eq!(told.resident_bytes, Some(1_500_000));
+        assert_eq!(usage.cpu.total, Duration::from_millis(3500));
+        assert_eq!(usage.cpu.system, None);
+        assert_eq!(usage.resident_bytes, Some(1_500_000));
     }
 
     #[test]

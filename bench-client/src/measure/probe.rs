@@ -1,7 +1,7 @@
 //! Where the server's cost is read from.
 
 use super::{
-    cost::{CpuTime, resident_bytes},
+    cost::{CpuTime, Usage, resident_bytes},
     metrics::Metrics,
 };
 
@@ -16,25 +16,31 @@ pub(crate) enum Probe {
 
 impl Probe {
     /// What the server has used so far; `None` if nobody tells.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        match self {
+            Self::Processes(pids) => {
+                let bytes = pids.iter().filter_map(|pid| resident_bytes(*pid));
+                let resident_bytes = bytes.reduce(|one, other| one + other);
+                Some(Usage { cpu: self.cpu()?, resident_bytes })
+            }
+            Self::Metrics(metrics) => metrics.read().ok(),
+        }
+    }
+
+    /// Its CPU time alone, which the kernel tells sooner.
     pub(crate) fn cpu(&self) -> Option<CpuTime> {
         match self {
             Self::Processes(pids) => {
                 let times = pids.iter().filter_map(|pid| CpuTime::of(*pid));
                 times.reduce(|one, other| one + other)
             }
-            Self::Metrics(metrics) => Some(metrics.read().ok()?.cpu),
+            Self::Metrics(_) => Some(self.usage()?.cpu),
         }
     }
 
-    /// The server's resident memory; `None` if nobody tells.
+    /// Its resident memory alone.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
-        match self {
-            Self::Processes(pids) => {
-                let bytes = pids.iter().filter_map(|pid| resident_bytes(*pid));
-                bytes.reduce(|one, other| one + other)
-            }
-            Self::Metrics(metrics) => metrics.read().ok()?.resident_bytes,
-        }
+        self.usage()?.resident_bytes
     }
 
     /// How many processes there are, as far as they are known.
