@@ -88,8 +88,8 @@ fn a_closed_loop_meets_a_stall_with_one_message() {
 #[test]
 fn a_fixed_delay_is_measured_as_it_is() {
     let is_right = |row: Row| (millis(2)..=Duration::from_micros(2200)).contains(&row.p50.time);
-    expect_one_of(6, "-c 1", slow, |text| is_right(Row::of(text, "echo")));
-    expect_one_of(6, "-c 1 -R 100", slow, |text| {
+    expect_one_of(20, "-c 1", slow, |text| is_right(Row::of(text, "echo")));
+    expect_one_of(20, "-c 1 -R 100", slow, |text| {
         is_right(Row::of(text, "service")) && is_right(Row::of(text, "response"))
     });
 }

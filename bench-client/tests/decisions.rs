@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{answer, bench, serve};
+use support::{answer, bench, refusal, results, serve};
 
 fn report(arguments: &str) -> (Option<i32>, String) {
     let output = bench(arguments);
@@ -113,17 +113,14 @@ fn the_process_whose_cost_is_reported_can_be_named() {
     let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
     let cpu = |arguments: String| {
         let url = support::serve_all(4, |stream| support::echo(stream, |_, _| ()));
-        let output = bench(&format!("-c 4 --format json {arguments} {url}"));
-        let results: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let results = results(&format!("-c 4 {arguments} {url}"));
         results["server"]["cpu_ns"].as_u64().unwrap()
     };
     let (own, named) = (cpu(String::new()), cpu(format!("--server-pid {}", sleeper.id())));
     let _ = sleeper.kill();
     let _ = sleeper.wait();
     assert!(own > 10_000_000 && named < 1_000_000, "{own} {named}");
-    let output = bench(&format!("--server-pid {} ws://127.0.0.1:9/", sleeper.id()));
-    let line = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+    let line = refusal(&format!("--server-pid {} ws://127.0.0.1:9/", sleeper.id()));
     assert!(line.contains("there is no process"), "{line}");
 }
 
@@ -149,8 +146,7 @@ fn metrics(text: &'static str) -> String {
 fn the_cost_of_a_server_that_is_elsewhere_is_told_by_its_metrics() {
     let metrics = metrics("process_cpu_seconds_total CPU\nprocess_resident_memory_bytes 4.2e+07\n");
     let url = support::serve_all(2, |stream| support::echo(stream, |_, _| ()));
-    let output = bench(&format!("-c 2 -d 1s --format json --server-metrics {metrics} {url}"));
-    let results: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results = results(&format!("-c 2 -d 1s --server-metrics {metrics} {url}"));
     let server = &results["server"];
     assert!((450_000_000..=600_000_000).contains(&server["cpu_ns"].as_u64().unwrap()), "{server}");
     assert_eq!(server["system_ns"], serde_json::Value::Null);

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use support::bench;
+use support::{bench, refusal, results};
 
 #[track_caller]
 fn report(output: Output) -> String {
@@ -87,12 +87,9 @@ fn the_groups_of_a_scenario_run_at_once() {
         assert!(text.contains("holders") && text.contains("talkers"), "{text}");
         assert!(text.contains("ok: 55 of 55 connections, no errors"), "{text}");
     }
-    let output = bench(&format!("--scenario {path} --format json"));
-    let results: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results = results(&format!("--scenario {path}"));
     let echoes = results["tally"]["groups"][0]["echoes"].as_u64().unwrap();
     // What came late on a busy machine is not in time.
     assert!((40..=50).contains(&echoes), "{echoes}");
-    let output = bench("--scenario /nonexistent");
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(1) && text.lines().count() == 1, "{text}");
+    refusal("--scenario /nonexistent");
 }

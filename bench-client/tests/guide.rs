@@ -5,7 +5,7 @@ mod support;
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use serde_json::Value;
-use support::{bench, echo, serve_all};
+use support::{echo, results, serve_all};
 
 const GUIDE: &str = include_str!("../../docs/LOADTESTING.md");
 
@@ -85,8 +85,7 @@ fn the_scenario_of_the_guide_runs() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("scenario.toml");
     fs::write(&path, scenario).unwrap();
-    let output = bench(&format!("--scenario {} -d 1s --format json", path.display()));
-    let results: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results = results(&format!("--scenario {} -d 1s", path.display()));
     let names: Vec<_> =
         results["groups"].as_array().unwrap().iter().map(|group| &group["name"]).collect();
     assert_eq!(names, ["holders", "talkers", "slow"]);
@@ -99,13 +98,12 @@ fn each_field_of_the_schema_is_explained() {
     let mut fields = BTreeSet::new();
     let url = serve_all(4, |stream| echo(stream, |_, _| ()));
     for arguments in [
-        "-c 1 --threshold errors==0".into(),
+        String::from("-c 1 --threshold errors==0"),
         "-c 4 --publishers 1 -R 100 --drain 300ms".into(),
         "-c 2 --find-max p50<1us --probe 200ms --repeats 1 -R 10".into(),
         format!("-c 2 -d 2s --slice 20ms --versus {url} {url}"),
     ] {
-        let output = bench(&format!("{arguments} --format json"));
-        collect(&serde_json::from_slice(&output.stdout).unwrap(), &mut fields);
+        collect(&results(&arguments), &mut fields);
     }
     for field in ["fan_out", "confirms", "is_real"] {
         assert!(fields.contains(field), "{field} was not seen");

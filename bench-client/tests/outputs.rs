@@ -14,7 +14,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{accept, bench, serve_all};
+use support::{accept, bench, refusal, serve_all};
 
 /// When the figures are not the server's. That is this machine's affair here.
 const INVALID: i32 = 3;
@@ -77,12 +77,10 @@ fn secrets_are_not_written() {
 #[test]
 fn what_cannot_be_written_is_said_before_the_run() {
     for option in ["--json", "--html", "--hgrm", "--hlog"] {
-        let text = expect_code(&format!("{option} /nowhere/file -d 60s"), 1);
-        assert_eq!(text.lines().count(), 1, "{text}");
+        let text = refusal(&format!("{option} /nowhere/file -d 60s"));
         assert!(text.contains("cannot write /nowhere/file: "), "{text}");
     }
-    let text = expect_code("--prometheus 192.0.2.1:1 -d 60s", 1);
-    assert_eq!(text.lines().count(), 1, "{text}");
+    refusal("--prometheus 192.0.2.1:1 -d 60s");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use wireloop::http::HeaderSlots;
 
 /// Runs for half a second, unless told otherwise.
@@ -42,6 +43,23 @@ pub(crate) fn failure(arguments: &str) -> String {
     let output = bench(arguments);
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
+/// Runs what cannot be done, expects that nothing but a line on stderr says so, and returns it.
+#[track_caller]
+pub(crate) fn refusal(arguments: &str) -> String {
+    let output = bench(arguments);
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+    assert!(output.stdout.is_empty(), "{line}");
+    line
+}
+
+/// Runs, and returns the results as JSON.
+#[track_caller]
+pub(crate) fn results(arguments: &str) -> Value {
+    let output = bench(&format!("{arguments} --format json"));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
 
 /// The numbers of what was wrong with the echoes, as the report has them.
