@@ -7,10 +7,18 @@ use clap::{Args, Parser, Subcommand};
 use wireloop::DriverKind;
 
 use crate::{
-    child::Share, compare::CompareArguments, decisions::DecisionArguments,
-    load_arguments::LoadArguments, manual::ManualArguments, measure::threshold::Threshold,
-    output::arguments::OutputArguments, payload::arguments::PayloadArguments,
-    protocol::ProtocolArguments, target::TargetArguments, tls::TlsArguments, units,
+    child::Share,
+    compare::CompareArguments,
+    decisions::DecisionArguments,
+    load_arguments::LoadArguments,
+    manual::{self, ManualArguments},
+    measure::threshold::Threshold,
+    output::arguments::OutputArguments,
+    payload::arguments::PayloadArguments,
+    protocol::ProtocolArguments,
+    target::TargetArguments,
+    tls::TlsArguments,
+    units,
 };
 
 /// Measures the echo latency and the throughput of a WebSocket server. Without a URL it starts a
@@ -23,14 +31,7 @@ use crate::{
     long_about = None,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = "Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.\n\
-        A message without an answer counts with the age at which it was given up; figures that \
-        it may have made too small are marked >.\n\
-        Exit codes, of which the first that fits counts: 2 a wrong argument, 1 the run was not \
-        possible or nothing was measured, 99 a threshold was broken, 1 something failed or an echo \
-        was wrong or missing, 3 all went well but the figures are INVALID, which is more the \
-        client's doing than the server's, 0 all went well. Ctrl-C ends the run early and tells what \
-        there is; a second one ends the process with 130."
+    after_help = manual::closing()
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]

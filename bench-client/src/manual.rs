@@ -1,6 +1,8 @@
 //! What the program says about its own options: help by groups of them, completions for shells and
 //! a manual page. All of it is rendered from the definition of the command line.
 
+mod page;
+
 use std::io::{self, Write};
 
 use clap::{Arg, Args, Command, CommandFactory, builder::PossibleValuesParser};
@@ -49,11 +51,35 @@ const COMMON: [&str; 16] = [
     "help",
 ];
 
-const EXAMPLES: &str = "\
-Examples:
-  wireloop-bench -c 1000 -d 30s                                 a closed loop
-  wireloop-bench -R 20k --threshold 'p99<5ms' ws://HOST/PATH    an open loop with an objective
-  wireloop-bench --find-max 'p99<5ms' ws://HOST/PATH            the highest rate that keeps it";
+const USAGE: &str = "wireloop-bench [OPTIONS] [URL]";
+
+const EXAMPLES: [(&str, &str); 3] = [
+    ("wireloop-bench -c 1000 -d 30s", "a closed loop"),
+    (
+        "wireloop-bench -R 20k --threshold 'p99<5ms' ws://HOST/PATH",
+        "an open loop with an objective",
+    ),
+    ("wireloop-bench --find-max 'p99<5ms' ws://HOST/PATH", "the highest rate that keeps it"),
+];
+
+const UNITS: &str = "Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.";
+
+const UNANSWERED: &str = "A message without an answer counts with the age at which it was given \
+    up; figures that it may have made too small are marked >.";
+
+const CODES_BEGIN: &str = "Exit codes, of which the first that fits counts:";
+
+const EXIT_CODES: [(&str, &str); 6] = [
+    ("2", "a wrong argument"),
+    ("1", "the run was not possible, or nothing was measured"),
+    ("99", "a threshold was broken"),
+    ("1", "something failed, or an echo was wrong or missing"),
+    ("3", "all went well, but the figures are INVALID: more the client's doing than the server's"),
+    ("0", "all went well"),
+];
+
+const CODES_END: &str = "Ctrl-C ends the run early and tells what there is; a second one ends the \
+    process with 130.";
 
 /// The options that make the program speak about itself.
 #[derive(Args, Clone, Debug, Default)]
@@ -91,7 +117,7 @@ impl ManualArguments {
     pub(crate) fn say(&self) -> Option<Result<(), String>> {
         let group = self.help.as_deref().map(help);
         let shell = || self.completions.map(|shell| Ok(completions(shell)));
-        let page = || self.man.then(|| Ok(page()));
+        let page = || self.man.then(|| Ok(page::page()));
         let text = group.or_else(shell).or_else(page)?;
         Some(text.map(|text| {
             // Whoever reads may have seen enough.
@@ -137,10 +163,19 @@ fn help(group: &str) -> Result<String, String> {
     Ok(command.render_help().to_string())
 }
 
+/// What stands below all options.
+pub(crate) fn closing() -> String {
+    let line = |(code, meaning)| format!("  {code:>2}  {meaning}\n");
+    let codes: String = EXIT_CODES.into_iter().map(line).collect();
+    format!("{UNITS}\n{UNANSWERED}\n\n{CODES_BEGIN}\n{codes}{CODES_END}")
+}
+
 fn common(command: Command) -> Command {
     let width = GROUPS.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
     let line = |name: &str, about: &str| format!("  {name:<width$}  {about}\n");
     let groups: String = GROUPS.iter().map(|(name, _, about)| line(name, about)).collect();
+    let example = |(words, what)| format!("  {words:<60}  {what}\n");
+    let examples: String = EXAMPLES.into_iter().map(example).collect();
     let all = line(ALL, "all options, units and exit codes");
     command
         .mut_args(|arg| match COMMON.iter().position(|id| arg.get_id() == *id) {
@@ -152,8 +187,8 @@ fn common(command: Command) -> Command {
             None => arg.hide(true),
         })
         .disable_version_flag(true)
-        .override_usage("wireloop-bench [OPTIONS] [URL]")
-        .after_help(format!("More with --help GROUP:\n{groups}{all}\n{EXAMPLES}"))
+        .override_usage(USAGE)
+        .after_help(format!("More with --help GROUP:\n{groups}{all}\nExamples:\n{examples}"))
 }
 
 /// The first sentence of a text, without its end.
@@ -171,7 +206,7 @@ fn one_group(command: Command, heading: &'static str) -> Command {
         })
         .disable_version_flag(true)
         .help_template("{all-args}{after-help}")
-        .after_help("Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.")
+        .after_help(UNITS)
 }
 
 fn completions(shell: Shell) -> String {
@@ -180,17 +215,6 @@ fn completions(shell: Shell) -> String {
     let name = command.get_name().to_owned();
     clap_complete::generate(shell, &mut command, name, &mut script);
     String::from_utf8_lossy(&script).into_owned()
-}
-
-fn page() -> String {
-    let mut page = Vec::new();
-    let command = Arguments::command();
-    // The first section has room for a phrase, and the description for all.
-    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let command = command.about(first_sentence(&about)).long_about(about);
-    // A vector takes all.
-    let _ = clap_mangen::Man::new(command).render(&mut page);
-    String::from_utf8_lossy(&page).into_owned()
 }
 
 #[cfg(test)]
@@ -263,7 +287,7 @@ mod tests {
                 assert!(script.contains(&name), "{shell}: {name}");
             }
         }
-        let page = page();
+        let page = page::page();
         for name in options() {
             assert!(page.contains(&name.replace('-', "\\-")), "{name}");
         }

@@ -65,7 +65,7 @@ fn completions_are_written_for_each_shell() {
 #[test]
 fn there_is_a_manual_page() {
     let page = text(&["--man"]);
-    for part in [".TH wireloop", ".SH OPTIONS", "Exit codes", "\\-\\-find\\-max"] {
+    for part in [".TH wireloop", ".SH OPTIONS", ".SH \"EXIT STATUS\"", "\\-\\-find\\-max"] {
         assert!(page.contains(part), "{part}: {page}");
     }
 }
