@@ -180,7 +180,7 @@ fn judge(plan: &Plan, trying: &Trying, rate: f64, confirms: bool) -> Step {
     let Trying { trial, tally, .. } = trying;
     let (from, until) = plan.window(trial);
     let groups: Vec<Group> = plan.groups.iter().map(|group| group.describe(trial)).collect();
-    let (verdict, reasons) = Evidence::new(&groups, tally, trying.stolen()).judge();
+    let (verdict, reasons) = Evidence::new(&groups, tally, trying.meanwhile()).judge();
     let total = tally.total();
     let achieved = total.response.count() as f64 / (until - from).as_secs_f64().max(1e-9);
     let mut reason = match verdict {

@@ -115,14 +115,14 @@ impl Session {
                 trials.keep(trying);
             }
         }
-        let Tried { trial, measured, mut tally, server, stolen, series } = trials.finish()?;
+        let Tried { trial, measured, mut tally, server, meanwhile, series } = trials.finish()?;
         for (group, stats) in plan.groups.iter().zip(&mut tally.groups) {
             group.target.resolving.iter().for_each(|time| stats.phases.dns.record(*time));
         }
         let complaint = self.local.take().and_then(|server| server.stop().err());
         let trial = trial.unwrap_or_else(|| plan.trial(plan.now()));
         let groups: Vec<_> = plan.groups.iter().map(|group| group.describe(&trial)).collect();
-        let (verdict, reasons) = Evidence::new(&groups, &tally, stolen).judge();
+        let (verdict, reasons) = Evidence::new(&groups, &tally, meanwhile).judge();
         let given = std::env::args_os().skip(1);
         let given = given.map(|argument| argument.to_string_lossy().into_owned());
         Ok(Results {
@@ -139,7 +139,7 @@ impl Session {
             tally,
             series,
             server,
-            stolen,
+            stolen: meanwhile.stolen,
             verdict,
             reasons,
             thresholds: Vec::new(),

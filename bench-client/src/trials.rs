@@ -6,8 +6,8 @@ use std::{sync::Arc, thread, time::Duration};
 use crate::{
     crew::{Crew, Observer},
     measure::{
-        cost::{CpuTime, MachineTime},
         probe::Probe,
+        reading::{Meanwhile, Reading},
         results::{Moment, ServerCost},
         stats::{Interval, Tally},
     },
@@ -50,7 +50,7 @@ pub(crate) struct Tried {
     pub(crate) measured: Duration,
     pub(crate) tally: Tally,
     pub(crate) server: Option<ServerCost>,
-    pub(crate) stolen: Option<f64>,
+    pub(crate) meanwhile: Meanwhile,
     pub(crate) series: Vec<Moment>,
 }
 
@@ -63,10 +63,7 @@ struct View<'t, S> {
     meter: Option<Meter>,
 }
 
-/// What the server and the machine have done until some moment.
-type Reading = (Option<CpuTime>, Option<MachineTime>);
-
-/// Reads that at both ends of a trial's measurement.
+/// What the server and the machine have done until both ends of a trial's measurement.
 #[derive(Clone, Debug)]
 struct Meter {
     trial: Trial,
@@ -137,12 +134,13 @@ impl<'t, S: Sink> Trials<'t, S> {
         if let Some(kept) = &kept {
             tally.merge(&kept.tally);
         }
-        let (cpu, stolen) = kept.as_ref().map_or((None, None), |kept| kept.meter.read());
+        let meanwhile = kept.as_ref().map(Trying::meanwhile).unwrap_or_default();
         let connections: usize = plan.groups.iter().map(GroupPlan::connections).sum();
-        let server = cpu.zip(resident.open.zip(resident.before));
+        let server = meanwhile.cpu.zip(resident.open.zip(resident.before));
         let server = server.map(|(cpu, (open, before))| ServerCost {
             cpu: cpu.total,
             system_ns: cpu.system.map(|system| system.min(cpu.total).as_nanos() as u64),
+            delayed: meanwhile.delayed,
             bytes_per_connection: open.saturating_sub(before) as f64 / connections as f64,
             resident_bytes: resident.loaded.unwrap_or(open),
             processes: series.server().processes(),
@@ -154,7 +152,7 @@ impl<'t, S: Sink> Trials<'t, S> {
             measured,
             tally,
             server,
-            stolen,
+            meanwhile,
             series: series.finish(plan.now(), sink),
         })
     }
@@ -174,10 +172,10 @@ impl<S: Sink> Observer for View<'_, S> {
         if let Some(meter) = &mut self.meter {
             let (from, until) = self.plan.window(&meter.trial);
             if now >= from && meter.before.is_none() {
-                meter.before = Some(look(self.series.server()));
+                meter.before = Some(Reading::take(self.series.server(), now));
             }
             if now >= until && meter.after.is_none() {
-                meter.after = Some(look(self.series.server()));
+                meter.after = Some(Reading::take(self.series.server(), now));
             }
         }
     }
@@ -191,23 +189,10 @@ impl Trying {
         self.trial = other.trial;
     }
 
-    /// The share of the machine's time that was stolen meanwhile.
-    pub(crate) fn stolen(&self) -> Option<f64> {
-        self.meter.read().1
-    }
-}
-
-/// Reads what the server and the machine have done.
-fn look(server: &Probe) -> Reading {
-    (server.cpu(), MachineTime::now())
-}
-
-impl Meter {
-    /// What the server has used in the measurement, and what was stolen of the machine.
-    fn read(&self) -> (Option<CpuTime>, Option<f64>) {
-        let Some((before, after)) = self.before.zip(self.after) else { return (None, None) };
-        let cpu = after.0.zip(before.0).map(|(after, before)| after.since(before));
-        let stolen = after.1.zip(before.1).map(|(after, before)| after.stolen_since(before));
-        (cpu, stolen)
+    /// What the server and the machine did in its measurement.
+    pub(crate) fn meanwhile(&self) -> Meanwhile {
+        let Meter { before, after, .. } = &self.meter;
+        let both = before.as_ref().zip(after.as_ref());
+        both.map(|(before, after)| after.since(before)).unwrap_or_default()
     }
 }

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use support::{answer, bench, refusal, results, serve};
 
 fn report(arguments: &str) -> (Option<i32>, String) {
@@ -114,6 +115,7 @@ fn the_process_whose_cost_is_reported_can_be_named() {
     let cpu = |arguments: String| {
         let url = support::serve_all(4, |stream| support::echo(stream, |_, _| ()));
         let results = results(&format!("-c 4 {arguments} {url}"));
+        assert!((0.0..=1.0).contains(&results["server"]["delayed"].as_f64().unwrap()), "{results}");
         results["server"]["cpu_ns"].as_u64().unwrap()
     };
     let (own, named) = (cpu(String::new()), cpu(format!("--server-pid {}", sleeper.id())));
@@ -149,7 +151,7 @@ fn the_cost_of_a_server_that_is_elsewhere_is_told_by_its_metrics() {
     let results = results(&format!("-c 2 -d 1s --server-metrics {metrics} {url}"));
     let server = &results["server"];
     assert!((450_000_000..=600_000_000).contains(&server["cpu_ns"].as_u64().unwrap()), "{server}");
-    assert_eq!(server["system_ns"], serde_json::Value::Null);
+    assert_eq!((&server["system_ns"], &server["delayed"]), (&Value::Null, &Value::Null));
     assert_eq!(server["resident_bytes"], 42_000_000);
 }
 

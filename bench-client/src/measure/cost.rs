@@ -1,6 +1,6 @@
 //! What a process costs, as the kernel tells it.
 
-use std::{fs, ops::Add, time::Duration};
+use std::{collections::HashMap, fs, ops::Add, path::Path, time::Duration};
 
 /// The length of a clock tick in `/proc/PID/stat` (`USER_HZ`), which Linux fixes at 100.
 const TICK: Duration = Duration::from_millis(10);
@@ -25,17 +25,11 @@ pub(crate) struct CpuTime {
 impl CpuTime {
     /// What the process has used so far; `None` if there is no such process.
     pub(crate) fn of(pid: u32) -> Option<Self> {
-        let mut total = 0;
-        for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-            // A thread may end while we look.
-            let Ok(task) = task else { continue };
-            let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
-            total += text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0);
-        }
+        let total = threads(pid)?.map(|(_, thread)| thread.ran).sum();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name in parentheses may hold anything; the system time is the 13th field after it.
         let ticks: u32 = stat.rsplit_once(") ")?.1.split(' ').nth(12)?.parse().ok()?;
-        Some(Self { total: Duration::from_nanos(total), system: Some(TICK * ticks) })
+        Some(Self { total, system: Some(TICK * ticks) })
     }
 
     /// What has been used since.
@@ -56,6 +50,41 @@ impl Add for CpuTime {
     }
 }
 
+/// What the scheduler tells of a thread (schedstat).
+#[derive(Clone, Copy, Debug, Default)]
+struct Scheduled {
+    ran: Duration,
+    /// For how long it could have run and had no processor.
+    delayed: Duration,
+}
+
+impl Scheduled {
+    fn read(directory: &Path) -> Option<Self> {
+        let text = fs::read_to_string(directory.join("schedstat")).ok()?;
+        let mut nanos = text.split(' ').map(|field| field.parse().map(Duration::from_nanos));
+        let mut next = || nanos.next()?.ok();
+        Some(Self { ran: next()?, delayed: next()? })
+    }
+}
+
+/// The threads of a process, by their ids; `None` if there is no such process.
+fn threads(pid: u32) -> Option<impl Iterator<Item = (u32, Scheduled)>> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    // A thread may end while we look.
+    Some(tasks.filter_map(|task| {
+        let task = task.ok()?;
+        Some((task.file_name().to_str()?.parse().ok()?, Scheduled::read(&task.path())?))
+    }))
+}
+
+/// For how long each thread of a process could have run and had no processor.
+pub(crate) type Delays = HashMap<u32, Duration>;
+
+/// The delays of a process so far, if there is one.
+pub(crate) fn delays(pid: u32) -> Delays {
+    threads(pid).into_iter().flatten().map(|(id, thread)| (id, thread.delayed)).collect()
+}
+
 /// The CPU time of the calling thread.
 pub(crate) fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -65,9 +94,7 @@ pub(crate) fn thread_cpu() -> Duration {
 /// The time for which the calling thread could have run and had no processor; zero if the kernel
 /// does not tell.
 pub(crate) fn thread_delay() -> Duration {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = text.split(' ').nth(1).and_then(|second| second.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or(0))
+    Scheduled::read(Path::new("/proc/thread-self")).unwrap_or_default().delayed
 }
 
 /// What all processors of the machine have done, in ticks.

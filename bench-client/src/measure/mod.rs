@@ -7,6 +7,7 @@ pub(crate) mod health;
 pub(crate) mod metrics;
 pub(crate) mod owner;
 pub(crate) mod probe;
+pub(crate) mod reading;
 pub(crate) mod results;
 pub(crate) mod stats;
 pub(crate) mod threshold;

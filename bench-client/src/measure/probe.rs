@@ -1,7 +1,7 @@
 //! Where the server's cost is read from.
 
 use super::{
-    cost::{CpuTime, Usage, resident_bytes},
+    cost::{CpuTime, Delays, Usage, delays, resident_bytes},
     metrics::Metrics,
 };
 
@@ -35,6 +35,14 @@ impl Probe {
                 times.reduce(|one, other| one + other)
             }
             Self::Metrics(_) => Some(self.usage()?.cpu),
+        }
+    }
+
+    /// How long its threads have waited for a processor; empty if nobody tells.
+    pub(crate) fn delays(&self) -> Delays {
+        match self {
+            Self::Processes(pids) => pids.iter().flat_map(|pid| delays(*pid)).collect(),
+            Self::Metrics(_) => Delays::new(),
         }
     }
 

@@ -166,6 +166,8 @@ pub(crate) struct ServerCost {
     pub(crate) cpu: Duration,
     /// The system's part of it, if it is told.
     pub(crate) system_ns: Option<u64>,
+    /// The share of the measurement in which one of its threads, the worst, waited for a processor.
+    pub(crate) delayed: Option<f64>,
     /// Resident memory per open, idle connection.
     pub(crate) bytes_per_connection: f64,
     /// Resident memory at the end of the load.

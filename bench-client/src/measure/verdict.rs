@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{health::Health, results::Group, stats::Tally};
+use super::{health::Health, reading::Meanwhile, results::Group, stats::Tally};
 use crate::units::time;
 
 /// What the figures are worth.
@@ -51,6 +51,10 @@ const STALLED: Limits = (0.001, 0.01);
 /// The share of the time in which a thread waited for a processor.
 const DELAYED: Limits = (0.02, 0.1);
 
+/// The same of the server: others ran where it was to run. Or it has more threads than processors,
+/// which is its own affair, so that this is suspect at most.
+const SERVER_DELAYED: Limits = (0.1, f64::INFINITY);
+
 /// The share of the time in which a thread of an open loop ran. In a closed loop a busy client is
 /// the limit of the throughput, which is suspect at most.
 const BUSY: Limits = (0.8, 0.95);
@@ -68,8 +72,7 @@ pub(crate) struct Evidence {
     pub(crate) health: Health,
     /// Of the groups with an open loop.
     pub(crate) schedules: Vec<Punctuality>,
-    /// The share that the host took, if the kernel tells.
-    pub(crate) stolen: Option<f64>,
+    pub(crate) meanwhile: Meanwhile,
 }
 
 /// How an open loop kept its schedule.
@@ -84,7 +87,7 @@ pub(crate) struct Punctuality {
 
 impl Evidence {
     /// What a run of these groups has left.
-    pub(crate) fn new(groups: &[Group], tally: &Tally, stolen: Option<f64>) -> Self {
+    pub(crate) fn new(groups: &[Group], tally: &Tally, meanwhile: Meanwhile) -> Self {
         let schedules = groups.iter().zip(&tally.groups).filter_map(|(group, stats)| {
             group.offered?;
             Some(Punctuality {
@@ -94,7 +97,7 @@ impl Evidence {
                 response: stats.response.at(0.99).time,
             })
         });
-        Self { health: tally.health, schedules: schedules.collect(), stolen }
+        Self { health: tally.health, schedules: schedules.collect(), meanwhile }
     }
 
     /// All reasons not to believe the figures, and the verdict: the worst of them.
@@ -117,7 +120,14 @@ impl Evidence {
             let text = || format!("the client is the limit, busy for {}", percent(busy));
             reasons.extend(beyond((BUSY.1, f64::INFINITY), busy, text));
         }
-        if let Some(stolen) = self.stolen {
+        let Meanwhile { delayed, stolen, .. } = self.meanwhile;
+        if let Some(delayed) = delayed {
+            let text = || {
+                format!("a thread of the server waited for a processor for {}", percent(delayed))
+            };
+            reasons.extend(beyond(SERVER_DELAYED, delayed, text));
+        }
+        if let Some(stolen) = stolen {
             let text = || format!("the host ran others for {}", percent(stolen));
             reasons.extend(beyond(of_loop(STOLEN), stolen, text));
         }
@@ -164,7 +174,7 @@ mod tests {
         let health = Health { busy: 0.5, ..Health::default() };
         let millis = Duration::from_millis;
         let schedule = Punctuality { offered: 1.0, sent: 1, lag: millis(0), response: millis(4) };
-        Evidence { health, schedules: vec![schedule], stolen: Some(0.0) }
+        Evidence { health, schedules: vec![schedule], meanwhile: Meanwhile::default() }
     }
 
     fn calm_closed() -> Evidence {
@@ -190,12 +200,16 @@ mod tests {
         expect(with(stalled), Verdict::Invalid, "had stalled for 2.0 %");
         let delayed = Health { delayed: 0.03, ..Health::default() };
         expect(with(delayed), Verdict::Suspect, "for a processor");
+        let with = |meanwhile| Evidence { meanwhile, ..calm() };
+        let stolen = Meanwhile { stolen: Some(0.06), ..Meanwhile::default() };
+        expect(with(stolen), Verdict::Invalid, "the host ran others for 6.0 %");
+        let server = |delayed| Meanwhile { delayed: Some(delayed), ..Meanwhile::default() };
+        expect(with(server(0.05)), Verdict::Valid, "");
         expect(
-            Evidence { stolen: Some(0.06), ..calm() },
-            Verdict::Invalid,
-            "the host ran others for 6.0 %",
+            with(server(0.3)),
+            Verdict::Suspect,
+            "a thread of the server waited for a processor",
         );
-        expect(Evidence { stolen: None, ..calm() }, Verdict::Valid, "");
     }
 
     #[test]
@@ -230,7 +244,7 @@ mod tests {
         let busy = Health { busy: 0.96, ..Health::default() };
         let schedule =
             Punctuality { offered: 0.0, sent: 0, lag: Duration::ZERO, response: Duration::ZERO };
-        let evidence = Evidence { health: busy, schedules: vec![schedule], stolen: None };
+        let evidence = Evidence { health: busy, schedules: vec![schedule], ..calm() };
         assert_eq!(evidence.judge().0, Verdict::Invalid);
     }
 }

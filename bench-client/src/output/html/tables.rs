@@ -219,6 +219,12 @@ pub(super) fn write_run(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::R
         percent(health.stalled),
     );
     fact("Client's health", &text)?;
+    if let Some(delayed) = results.server.and_then(|server| server.delayed) {
+        fact(
+            "Server's health",
+            &format!("a thread waited for a processor for {}", percent(delayed)),
+        )?;
+    }
     if let Some(stolen) = results.stolen {
         fact("Taken by the host", &percent(stolen))?;
     }

@@ -1,0 +1,66 @@
+//! What the server and the machine have done between two moments.
+
+use std::time::Duration;
+
+use super::{
+    cost::{CpuTime, Delays, MachineTime},
+    probe::Probe,
+};
+
+/// What they have done until a moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    at: Duration,
+    cpu: Option<CpuTime>,
+    delays: Delays,
+    machine: Option<MachineTime>,
+}
+
+/// What they have done between two moments, as far as anybody tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Meanwhile {
+    pub(crate) cpu: Option<CpuTime>,
+    /// The share of the time in which one of the server's threads, the worst, waited for a
+    /// processor.
+    pub(crate) delayed: Option<f64>,
+    /// The share of the machine's time that its host gave to others.
+    pub(crate) stolen: Option<f64>,
+}
+
+impl Reading {
+    /// What has been done `now`.
+    pub(crate) fn take(server: &Probe, now: Duration) -> Self {
+        Self { at: now, cpu: server.cpu(), delays: server.delays(), machine: MachineTime::now() }
+    }
+
+    /// What has been done since then.
+    pub(crate) fn since(&self, earlier: &Self) -> Meanwhile {
+        let time = self.at.saturating_sub(earlier.at).as_secs_f64().max(1e-9);
+        let delays = self.delays.iter().map(|(thread, delay)| {
+            delay.saturating_sub(earlier.delays.get(thread).copied().unwrap_or_default())
+        });
+        Meanwhile {
+            cpu: self.cpu.zip(earlier.cpu).map(|(now, then)| now.since(then)),
+            delayed: delays.max().map(|delay| delay.as_secs_f64() / time),
+            stolen: self.machine.zip(earlier.machine).map(|(now, then)| now.stolen_since(then)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(at: u64, delays: &[(u32, u64)]) -> Reading {
+        let delays = delays.iter().map(|(id, millis)| (*id, Duration::from_millis(*millis)));
+        Reading { at: Duration::from_secs(at), cpu: None, delays: delays.collect(), machine: None }
+    }
+
+    #[test]
+    fn the_thread_that_waited_most_counts() {
+        let earlier = reading(1, &[(1, 900), (2, 0), (4, 10)]);
+        let later = reading(3, &[(1, 1000), (2, 500), (3, 100)]);
+        assert_eq!(later.since(&earlier).delayed, Some(0.25));
+        assert_eq!(reading(9, &[]).since(&earlier).delayed, None);
+    }
+}
