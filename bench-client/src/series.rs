@@ -10,6 +10,7 @@ use crate::{
         results::{Moment, Phase, Summary},
         stats::Interval,
     },
+    pacer::Shape,
     plan::Trial,
 };
 
@@ -38,10 +39,27 @@ pub(crate) struct Series {
     moments: Vec<Moment>,
     open: u64,
     trial: Option<Trial>,
+    /// The open loops of trials, as far as they are in seconds that are not complete.
+    schedules: Vec<Schedule>,
     /// When the first trial began: from then on nobody is connecting.
     loaded_from: Option<Duration>,
     server: Probe,
     cpu: Option<CpuTime>,
+}
+
+/// Messages that are due in a trial.
+#[derive(Debug)]
+struct Schedule {
+    start: Duration,
+    end: Duration,
+    shape: Shape,
+}
+
+impl Schedule {
+    /// The messages that are due until a moment.
+    fn due(&self, moment: Duration) -> f64 {
+        self.shape.due(moment.min(self.end).saturating_sub(self.start))
+    }
 }
 
 impl Series {
@@ -54,6 +72,7 @@ impl Series {
             moments: Vec::new(),
             open: 0,
             trial: None,
+            schedules: Vec::new(),
             loaded_from: None,
             cpu: server.cpu(),
             server,
@@ -65,7 +84,10 @@ impl Series {
         &self.server
     }
 
-    pub(crate) fn begin(&mut self, trial: Trial) {
+    /// A trial begins, with these open loops.
+    pub(crate) fn begin(&mut self, trial: Trial, open_loops: impl Iterator<Item = Shape>) {
+        let (start, end) = (trial.start, trial.measure_until);
+        self.schedules.extend(open_loops.map(|shape| Schedule { start, end, shape }));
         self.loaded_from.get_or_insert(trial.start);
         self.trial = Some(trial);
     }
@@ -109,6 +131,7 @@ impl Series {
             length,
             phase: self.phase(at + length / 2),
             open: self.open,
+            due: self.due(at, at + length),
             sent: total.sent,
             echoes: total.echoes,
             opened: total.opened,
@@ -127,6 +150,13 @@ impl Series {
         let before = std::mem::replace(&mut self.cpu, now)?;
         let used = now?.since(before).total;
         (!length.is_zero()).then(|| used.as_secs_f64() / length.as_secs_f64())
+    }
+
+    /// The messages that were due between two moments; what was due before is forgotten.
+    fn due(&mut self, from: Duration, until: Duration) -> Option<f64> {
+        self.schedules.retain(|schedule| schedule.end > from);
+        let due = self.schedules.iter().map(|schedule| schedule.due(until) - schedule.due(from));
+        (!self.schedules.is_empty()).then(|| due.sum())
     }
 
     fn phase(&self, moment: Duration) -> Phase {
@@ -154,6 +184,21 @@ mod tests {
 
     fn interval(echoes: u64) -> [Interval; 1] {
         [Interval { echoes, ..Interval::default() }]
+    }
+
+    #[test]
+    fn a_second_knows_what_was_due_in_it() {
+        let mut series = Series::new(1, Probe::Processes(Vec::new()));
+        let seconds = Duration::from_secs_f64;
+        for start in [1.0, 2.5] {
+            let (start, measure_until) = (seconds(start), seconds(start + 1.5));
+            let trial = Trial { start, measure_from: start, measure_until, rate: None, only: None };
+            series.begin(trial, [Shape::constant(100.0)].into_iter());
+        }
+        let mut seen = Seen(Vec::new());
+        let moments = series.finish(seconds(5.0), &mut seen);
+        let due: Vec<_> = moments.iter().map(|moment| moment.due).collect();
+        assert_eq!(due[..5], [Some(0.0), Some(100.0), Some(100.0), Some(100.0), None]);
     }
 
     #[test]

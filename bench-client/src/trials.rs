@@ -111,7 +111,10 @@ impl<'t, S: Sink> Trials<'t, S> {
 
     /// Makes a trial.
     pub(crate) fn attempt(&mut self, trial: Trial) -> Result<Trying, String> {
-        self.view.series.begin(trial);
+        let groups = self.plan().groups.iter().enumerate();
+        let active = groups.filter(|(place, _)| trial.only.is_none_or(|only| only == *place));
+        let open_loops = active.filter_map(|(_, group)| group.shape(&trial));
+        self.view.series.begin(trial, open_loops);
         self.view.meter = Some(Meter { trial, before: None, after: None });
         let mut tally = self.crew.attempt(trial, &mut self.view)?;
         self.tally.merge(&tally.take_connections());

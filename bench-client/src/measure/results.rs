@@ -110,6 +110,8 @@ pub(crate) struct Moment {
     pub(crate) phase: Phase,
     /// Connections that were open at its end.
     pub(crate) open: u64,
+    /// Messages that open loops were to send, if there are any.
+    pub(crate) due: Option<f64>,
     pub(crate) sent: u64,
     pub(crate) echoes: u64,
     pub(crate) opened: u64,
@@ -225,6 +227,7 @@ impl Moment {
             length: Duration::ZERO,
             phase,
             open: 0,
+            due: None,
             sent: 0,
             echoes: 0,
             opened: 0,

@@ -170,7 +170,7 @@ fn latency_over_time(results: &Results) -> Option<Chart> {
 }
 
 fn rates(results: &Results) -> Option<Chart> {
-    let rate = |name: &str, color, of: fn(&Moment) -> u64| Line {
+    let rate = |name: &str, color, of: fn(&Moment) -> Option<f64>| Line {
         name: name.into(),
         color,
         points: points(
@@ -178,19 +178,22 @@ fn rates(results: &Results) -> Option<Chart> {
             |rate| format!("{}/s", count(rate)),
             |moment| {
                 let seconds = moment.length.as_secs_f64();
-                (moment.length >= LENGTH_MIN).then(|| of(moment) as f64 / seconds)
+                of(moment).filter(|_| moment.length >= LENGTH_MIN).map(|number| number / seconds)
             },
         ),
         ..Line::default()
     };
     // What was sent is dashed and over what came back: as long as both are equal, both are seen.
-    let sent = Line { style: Style::Dashed, ..rate("sent", 1, |moment| moment.sent) };
-    let mut lines = vec![sent, rate("echoes", 0, |moment| moment.echoes)];
+    let sent = Line { style: Style::Dashed, ..rate("sent", 1, |moment| Some(moment.sent as f64)) };
+    let mut lines = vec![sent, rate("echoes", 0, |moment| Some(moment.echoes as f64))];
+    if results.series.iter().any(|moment| moment.due.is_some()) {
+        lines.push(rate("offered", 3, |moment| moment.due));
+    }
     if results.series.iter().any(|moment| moment.failures > 0) {
-        lines.push(rate("errors", RED, |moment| moment.failures));
+        lines.push(rate("errors", RED, |moment| Some(moment.failures as f64)));
     }
     let y = linear_axis(&lines, short)?;
-    let note = "What was sent, what came back and what went wrong, per second.";
+    let note = "What was to be sent, what was, what came back and what went wrong, per second.";
     Some(over_time(results, "Rate over time", note, y, lines))
 }
 

@@ -233,15 +233,10 @@ impl<'f> Drawing<'f> {
         let rate = |number: u64| count(number as f64 / seconds);
         let echoes = rate(last.map_or(0, |moment| moment.echoes));
         let mut spans = vec![Span::styled(format!("{echoes} msg/s"), Modifier::BOLD)];
-        let offered: Vec<_> =
-            self.figures.outline.groups.iter().filter_map(|group| group.offered).collect();
-        if self.figures.outline.is_search || !offered.is_empty() {
-            let sent = rate(last.map_or(0, |moment| moment.sent));
-            spans.push(Span::raw(format!("   {sent} sent")));
-        }
-        if !offered.is_empty() && !self.figures.outline.is_search {
-            let offered = count(offered.iter().sum());
-            spans.push(Span::styled(format!("   {offered} offered"), self.colors.quiet()));
+        if let Some(due) = last.and_then(|moment| moment.due) {
+            let (sent, due) = (last.map_or(0, |moment| moment.sent), due.round() as u64);
+            spans.push(Span::raw(format!("   {} sent", rate(sent))));
+            spans.push(Span::styled(format!("   {} offered", rate(due)), self.colors.quiet()));
         }
         spans.into()
     }

@@ -203,6 +203,7 @@ mod tests {
                 echoes: interval.echoes,
                 sent: interval.echoes,
                 open: 4,
+                due: Some(500.0),
                 response: Summary::of(&interval.response),
                 server_busy: Some(0.42),
                 server_bytes: Some(3 << 20),
