@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     measure::{
-        cost::CpuTime,
+        course::Course,
         probe::Probe,
         results::{Moment, Phase, Summary},
         stats::Interval,
@@ -43,8 +43,7 @@ pub(crate) struct Series {
     schedules: Vec<Schedule>,
     /// When the first trial began: from then on nobody is connecting.
     loaded_from: Option<Duration>,
-    server: Probe,
-    cpu: Option<CpuTime>,
+    course: Course,
 }
 
 /// Messages that are due in a trial.
@@ -63,8 +62,8 @@ impl Schedule {
 }
 
 impl Series {
-    /// The seconds of a run with so many groups.
-    pub(crate) fn new(groups: usize, server: Probe) -> Self {
+    /// The seconds of a run with so many groups, in which it is `now`.
+    pub(crate) fn new(groups: usize, server: Probe, now: Duration) -> Self {
         Self {
             groups,
             recent: BTreeMap::new(),
@@ -74,14 +73,13 @@ impl Series {
             trial: None,
             schedules: Vec::new(),
             loaded_from: None,
-            cpu: server.cpu(),
-            server,
+            course: Course::new(server, now),
         }
     }
 
     /// What tells the server's cost.
     pub(crate) fn server(&self) -> &Probe {
-        &self.server
+        self.course.server()
     }
 
     /// A trial begins, with these open loops.
@@ -102,6 +100,7 @@ impl Series {
 
     /// Shows the seconds that are complete `now`, to the whole second.
     pub(crate) fn show(&mut self, now: Duration, sink: &mut impl Sink) {
+        self.course.tick(now);
         while self.complete + LATE_SECONDS < now.as_secs() {
             self.show_next(Duration::from_secs(1), sink);
         }
@@ -109,6 +108,7 @@ impl Series {
 
     /// Shows what is left, and gives away all seconds.
     pub(crate) fn finish(mut self, now: Duration, sink: &mut impl Sink) -> Vec<Moment> {
+        self.course.finish(now);
         while self.complete <= now.as_secs() {
             let length = now.saturating_sub(Duration::from_secs(self.complete));
             self.show_next(length.min(Duration::from_secs(1)), sink);
@@ -118,14 +118,13 @@ impl Series {
 
     fn show_next(&mut self, length: Duration, sink: &mut impl Sink) {
         let at = Duration::from_secs(self.complete);
+        let cost = self.course.take(self.complete);
         let groups = self.recent.remove(&self.complete);
         self.complete += 1;
         let groups = groups.unwrap_or_else(|| vec![Interval::default(); self.groups]);
         let mut total = Interval::default();
         groups.iter().for_each(|interval| total.merge(interval));
         self.open = (self.open + total.opened).saturating_sub(total.closed);
-        let usage = self.server.usage();
-        let server_busy = self.server_busy(usage.map(|usage| usage.cpu), length);
         let moment = Moment {
             at,
             length,
@@ -138,18 +137,11 @@ impl Series {
             failures: total.failures.total(),
             response: Summary::of(&total.response),
             service: Summary::of(&total.service),
-            server_busy,
-            server_bytes: usage.and_then(|usage| usage.resident_bytes),
+            server_busy: cost.busy,
+            server_bytes: cost.resident_bytes,
         };
         sink.moment(&moment, &groups);
         self.moments.push(moment);
-    }
-
-    /// What part of a processor the server has used since the last time, a second ago.
-    fn server_busy(&mut self, now: Option<CpuTime>, length: Duration) -> Option<f64> {
-        let before = std::mem::replace(&mut self.cpu, now)?;
-        let used = now?.since(before).total;
-        (!length.is_zero()).then(|| used.as_secs_f64() / length.as_secs_f64())
     }
 
     /// The messages that were due between two moments; what was due before is forgotten.
@@ -188,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_second_knows_what_was_due_in_it() {
-        let mut series = Series::new(1, Probe::Processes(Vec::new()));
+        let mut series = Series::new(1, Probe::Processes(Vec::new()), Duration::ZERO);
         let seconds = Duration::from_secs_f64;
         for start in [1.0, 2.5] {
             let (start, measure_until) = (seconds(start), seconds(start + 1.5));
@@ -204,7 +196,7 @@ mod tests {
     #[test]
     fn a_second_is_shown_when_all_have_told_of_it() {
         let (mut series, mut seen) =
-            (Series::new(1, Probe::Processes(Vec::new())), Seen(Vec::new()));
+            (Series::new(1, Probe::Processes(Vec::new()), Duration::ZERO), Seen(Vec::new()));
         series.add(0, &interval(1));
         series.add(1, &interval(10));
         series.show(Duration::from_millis(1900), &mut seen);

@@ -89,7 +89,7 @@ impl<'t, S: Sink> Trials<'t, S> {
     ) -> Result<Self, String> {
         let before = server.resident_bytes();
         let mut crew = Crew::start(plan, processors).map_err(|e| format!("cannot run: {e}"))?;
-        let series = Series::new(plan.groups.len(), server);
+        let series = Series::new(plan.groups.len(), server, plan.now());
         let mut view = View { plan, series, sink, meter: None };
         let (open, tally) = crew.open(&mut view)?;
         thread::sleep(SETTLE_TIME_MAX.min(SETTLE_TIME * open as u32));

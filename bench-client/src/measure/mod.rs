@@ -1,6 +1,7 @@
 //! What is measured: times, failures, what it costs both ends, and whether to believe it.
 
 pub(crate) mod cost;
+pub(crate) mod course;
 pub(crate) mod environment;
 pub(crate) mod failure;
 pub(crate) mod health;
