@@ -126,9 +126,13 @@ impl Search {
         let mut rate = rate;
         for _ in 0..LOWERED_MAX {
             let mut held = Vec::new();
-            for _ in 0..repeats {
+            for tried in 0..repeats {
                 if trials.plan().is_over() {
                     return Ok(());
+                }
+                // Most have failed already.
+                if 2 * (tried - held.len()) >= repeats {
+                    break;
                 }
                 let (is_held, trying) = self.attempt(trials, rate, duration, true)?;
                 held.extend(is_held.then_some(trying));
