@@ -14,7 +14,7 @@ use crate::{
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArguments {
     /// Connections
-    #[arg(short, long, value_name = "N", default_value = "100")]
+    #[arg(short, long, value_name = "N", default_value = "100", value_parser = units::quantity)]
     pub(crate) connections: NonZeroUsize,
 
     /// Open loop: messages per second over all connections, sent on schedule whether or not the
@@ -33,7 +33,13 @@ pub(crate) struct LoadArguments {
     pub(crate) poisson: bool,
 
     /// Closed loop: messages in flight on each connection
-    #[arg(long, value_name = "N", default_value = "1", conflicts_with_all = ["rate", "stages"])]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        value_parser = units::quantity,
+        conflicts_with_all = ["rate", "stages"]
+    )]
     pub(crate) depth: NonZeroUsize,
 
     /// Closed loop: time between an answer and the next message
@@ -55,7 +61,7 @@ pub(crate) struct LoadArguments {
     pub(crate) connect_rate: Option<f64>,
 
     /// Messages of a connection, after which it leaves and another one comes in its place
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::quantity)]
     pub(crate) messages: Option<NonZeroUsize>,
 
     /// Time after which a connection leaves and another one comes in its place
@@ -79,7 +85,12 @@ pub(crate) struct LoadArguments {
 
     /// Fan-out: the first N connections send, and each message is awaited by all others. The server
     /// has to pass it on
-    #[arg(long, value_name = "N", conflicts_with_all = ["messages", "lifetime"])]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = units::quantity,
+        conflicts_with_all = ["messages", "lifetime"]
+    )]
     pub(crate) publishers: Option<NonZeroUsize>,
 
     /// Closed loop: time after which another message is sent in the place of one without answer
@@ -87,7 +98,7 @@ pub(crate) struct LoadArguments {
     pub(crate) answer_timeout: Duration,
 
     /// Open loop: messages in flight on a connection beyond which a message is counted as missed
-    #[arg(long, value_name = "N", default_value = "1024")]
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = units::quantity)]
     pub(crate) max_in_flight: NonZeroUsize,
 }
 

@@ -62,7 +62,8 @@ const EXAMPLES: [(&str, &str); 3] = [
     ("wireloop-bench --find-max 'p99<5ms' ws://HOST/PATH", "the highest rate that keeps it"),
 ];
 
-const UNITS: &str = "Sizes take k, m or g (1024), rates k or m (1000), times ms, s, m or h.";
+const UNITS: &str =
+    "Sizes take k, m or g (1024), rates and numbers k or m (1000), times ms, s, m or h.";
 
 const UNANSWERED: &str = "A message without an answer counts with the age at which it was given \
     up; figures that it may have made too small are marked >.";

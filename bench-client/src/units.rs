@@ -1,6 +1,6 @@
 //! How times, sizes, rates and numbers are written by people, and written for them.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 /// A size in bytes: `16k` is 16 KiB.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
@@ -23,6 +23,13 @@ pub(crate) fn bytes_per_second(text: &str) -> Result<f64, String> {
 /// A number of things: `10k` is 10,000.
 pub(crate) fn number(text: &str) -> Result<f64, String> {
     scaled(text, 1000.0).ok_or_else(|| "not a number such as 0, 500 or 20k".into())
+}
+
+/// At least one thing, and no part of one: `10k` is 10,000.
+pub(crate) fn quantity(text: &str) -> Result<NonZeroUsize, String> {
+    let number = scaled(text, 1000.0).filter(|number| number.fract() == 0.0);
+    let number = number.and_then(|number| NonZeroUsize::new(number as usize));
+    number.ok_or_else(|| "not a number such as 1, 500 or 20k".into())
 }
 
 /// A number with a unit of which the second is the square of the first, and so on.
@@ -111,6 +118,10 @@ mod tests {
             assert!(size(wrong).is_err(), "{wrong}");
         }
         assert!(rate("0").is_err());
+        assert_eq!(quantity("10k").map(NonZeroUsize::get), Ok(10_000));
+        for wrong in ["0", "1.5", "-1", "x"] {
+            assert!(quantity(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
