@@ -188,7 +188,10 @@ fn judge(plan: &Plan, trying: &Trying, rate: f64, confirms: bool) -> Step {
     let total = tally.total();
     let achieved = total.response.count() as f64 / (until - from).as_secs_f64().max(1e-9);
     let mut reason = match verdict {
-        Verdict::Invalid => reasons.last().map_or_else(String::new, |(_, text)| text.clone()),
+        Verdict::Invalid => {
+            let worst = reasons.iter().find(|(verdict, _)| *verdict == Verdict::Invalid);
+            worst.map_or_else(String::new, |(_, text)| text.clone())
+        }
         _ if total.echoes == 0 => "nothing was answered".into(),
         _ if (total.echoes as f64) < ACHIEVED * total.due as f64 => {
             format!("{} of {} messages were answered in time", total.echoes, total.due)

@@ -27,10 +27,13 @@ impl<'p, D: Driver> Loader<'p, D> {
             self.begin_postponed();
             timeout = timeout.min(POSTPONED);
         }
-        self.watch.iter_mut().for_each(|watch| watch.waits(now));
+        // What does not wait is work: io_uring sends in it.
+        let waits_from = (!timeout.is_zero()).then_some(now);
         self.driver.wait(Some(timeout))?;
         let now = self.now();
-        self.watch.iter_mut().for_each(|watch| watch.woke(now));
+        if let Some(watch) = &mut self.watch {
+            watch.waited(waits_from.unwrap_or(now), now);
+        }
         if now >= self.next_second {
             self.publish(link);
         }

@@ -35,10 +35,11 @@ pub(crate) type Reason = (Verdict, String);
 /// From where on something is suspect, and from where on it is invalid.
 type Limits = (f64, f64);
 
-/// p99 of the send lag by p99 of the response time: so much of that is the client's own.
-const LAG: Limits = (0.1, 0.5);
+/// p99 of the send lag by p99 of the response time: so much of that is the client's own, and about as
+/// much again, for what has arrived waits as long as what is to be sent.
+const LAG: Limits = (0.1, 0.25);
 
-/// The same in seconds: less is the noise of any wake-up.
+/// The same of any lag in seconds: less is the noise of any wake-up.
 const LAG_SECONDS: Limits = (200e-6, 1e-3);
 
 /// The share of the offered messages that were not sent.
@@ -55,8 +56,9 @@ const DELAYED: Limits = (0.02, 0.1);
 /// which is its own affair, so that this is suspect at most.
 const SERVER_DELAYED: Limits = (0.1, f64::INFINITY);
 
-/// The share of the time in which a thread of an open loop ran. In a closed loop a busy client is
-/// the limit of the throughput, which is suspect at most.
+/// The share of the time in which a thread of an open loop ran, if its receive lag is beyond
+/// `LAG_SECONDS`, too: a thread may be busy and in time, does little at once then, and could do
+/// more. In a closed loop a busy client is the limit of the throughput, which is suspect at most.
 const BUSY: Limits = (0.8, 0.95);
 
 /// The share of the machine's time that its host gave to others.
@@ -103,7 +105,7 @@ impl Evidence {
     /// All reasons not to believe the figures, and the verdict: the worst of them.
     pub(crate) fn judge(&self) -> (Verdict, Vec<Reason>) {
         let percent = |share: f64| format!("{:.1} % of the time", 100.0 * share);
-        let Health { busy, delayed, stalled, longest } = self.health;
+        let Health { busy, delayed, stalled, longest, receive_lag } = self.health;
         let mut reasons = Vec::new();
         let is_open = !self.schedules.is_empty();
         let of_loop = |limits: Limits| if is_open { limits } else { (limits.0, CLOSED_INVALID) };
@@ -114,8 +116,13 @@ impl Evidence {
         let text = || format!("a thread waited for a processor for {}", percent(delayed));
         reasons.extend(beyond(of_loop(DELAYED), delayed, text));
         if is_open {
-            let text = || format!("a thread was busy for {}", percent(busy));
-            reasons.extend(beyond(BUSY, busy, text));
+            let text = || {
+                let (busy, lag) = (percent(busy), time(receive_lag));
+                format!("a thread was busy for {busy}, and p99 of its receive lag was {lag}")
+            };
+            let by_share = beyond(BUSY, busy, text);
+            let by_time = beyond(LAG_SECONDS, receive_lag.as_secs_f64(), text);
+            reasons.extend(least(by_share, by_time));
         } else {
             let text = || format!("the client is the limit, busy for {}", percent(busy));
             reasons.extend(beyond((BUSY.1, f64::INFINITY), busy, text));
@@ -154,7 +161,7 @@ impl Punctuality {
         };
         let by_share = beyond(LAG, share, text);
         let by_time = beyond(LAG_SECONDS, lag, text);
-        reasons.extend(by_share.zip(by_time).map(|(one, other)| one.min(other)));
+        reasons.extend(least(by_share, by_time));
     }
 }
 
@@ -164,6 +171,11 @@ fn beyond(limits: Limits, value: f64, text: impl Fn() -> String) -> Option<Reaso
         _ if value >= limits.0 => Some((Verdict::Suspect, text())),
         _ => None,
     }
+}
+
+/// The lesser of two reasons that count only together.
+fn least(one: Option<Reason>, other: Option<Reason>) -> Option<Reason> {
+    one.zip(other).map(|(one, other)| one.min(other))
 }
 
 #[cfg(test)]
@@ -194,8 +206,13 @@ mod tests {
     fn the_state_of_the_threads_and_of_the_machine_counts() {
         expect(calm(), Verdict::Valid, "");
         let with = |health| Evidence { health, ..calm() };
-        let busy = Health { busy: 1.0, ..Health::default() };
-        expect(with(busy), Verdict::Invalid, "a thread was busy");
+        let busy = |receive_lag| {
+            let receive_lag = Duration::from_micros(receive_lag);
+            with(Health { busy: 1.0, receive_lag, ..Health::default() })
+        };
+        expect(busy(2000), Verdict::Invalid, "a thread was busy");
+        expect(busy(500), Verdict::Suspect, "p99 of its receive lag was 500 us");
+        expect(busy(100), Verdict::Valid, "");
         let stalled = Health { stalled: 0.02, ..Health::default() };
         expect(with(stalled), Verdict::Invalid, "had stalled for 2.0 %");
         let delayed = Health { delayed: 0.03, ..Health::default() };
@@ -241,7 +258,8 @@ mod tests {
         expect(1000, 399, Verdict::Valid, "");
         expect(1000, 401, Verdict::Suspect, "send lag is 401 us");
         expect(1000, 2000, Verdict::Invalid, "response time 4.00 ms");
-        let busy = Health { busy: 0.96, ..Health::default() };
+        let receive_lag = Duration::from_millis(1);
+        let busy = Health { busy: 0.96, receive_lag, ..Health::default() };
         let schedule =
             Punctuality { offered: 0.0, sent: 0, lag: Duration::ZERO, response: Duration::ZERO };
         let evidence = Evidence { health: busy, schedules: vec![schedule], ..calm() };
