@@ -1,5 +1,6 @@
 //! `--find-max`: the highest rate that holds an objective. It is doubled until it does not hold any
-//! more, then the range between is halved, and what was found is tried again at full length.
+//! more, then the range between is halved, and what was found is tried again at full length. If it
+//! is not confirmed, less is tried, and at last what lies between.
 //!
 //! One trial says little on a machine that has other things to do: a rate has failed when two of
 //! three trials have, and is confirmed when most of several longer ones hold it.
@@ -38,9 +39,6 @@ const SETTLE_TIME: Duration = Duration::from_millis(300);
 
 /// How long a trial is at most, however few messages there are for a percentile.
 const LENGTH_MAX: Duration = Duration::from_secs(30);
-
-/// How often a rate that is not confirmed is lowered.
-const LOWERED_MAX: usize = 10;
 
 /// What the search has found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,7 +88,7 @@ pub(crate) fn find<S: Sink>(trials: &mut Trials<'_, S>) -> Result<Search, String
             false => search.failed = Some(rate),
         }
         rate = match (good, search.failed) {
-            (Some(good), Some(bad)) if bad / good <= PRECISION => break,
+            (Some(good), Some(bad)) if is_known(good, bad) => break,
             (Some(good), Some(bad)) => (good * bad).sqrt(),
             (Some(good), None) => good * 2.0,
             (None, Some(bad)) if bad <= RATE_MIN => break,
@@ -98,7 +96,9 @@ pub(crate) fn find<S: Sink>(trials: &mut Trials<'_, S>) -> Result<Search, String
         };
     }
     if let Some(good) = good {
-        search.confirm(trials, good)?;
+        let known = Bounds { highest: None, failed: search.failed };
+        let known = narrow(good, known, |rate| search.is_confirmed(trials, rate))?;
+        (search.highest, search.failed) = (known.highest, known.failed);
     }
     let last_failed = search.steps.iter().rev().find(|step| !step.is_held);
     search.is_client_limit = last_failed.is_some_and(|step| step.verdict == Verdict::Invalid);
@@ -120,35 +120,31 @@ impl Search {
         Ok(held > failed)
     }
 
-    /// Tries what was found again at full length, and less if it is not held.
-    fn confirm<S: Sink>(&mut self, trials: &mut Trials<'_, S>, rate: f64) -> Result<(), String> {
+    /// Whether most of several trials at full length hold a rate; `None` if the run is over. The
+    /// results are those of the last one that held.
+    fn is_confirmed<S: Sink>(
+        &mut self,
+        trials: &mut Trials<'_, S>,
+        rate: f64,
+    ) -> Result<Option<bool>, String> {
         let (repeats, duration) = (trials.plan().run.repeats.get(), trials.plan().duration);
-        let mut rate = rate;
-        for _ in 0..LOWERED_MAX {
-            let mut held = Vec::new();
-            for tried in 0..repeats {
-                if trials.plan().is_over() {
-                    return Ok(());
-                }
-                // Most have failed already.
-                if 2 * (tried - held.len()) >= repeats {
-                    break;
-                }
-                let (is_held, trying) = self.attempt(trials, rate, duration, true)?;
-                held.extend(is_held.then_some(trying));
+        let mut held = Vec::new();
+        for tried in 0..repeats {
+            if trials.plan().is_over() {
+                return Ok(None);
             }
-            if 2 * held.len() > repeats {
-                self.highest = Some(rate);
-                // The results are those of the last trial that held, at that rate.
-                if let Some(trying) = held.pop() {
-                    trials.keep(trying);
-                }
-                return Ok(());
+            // Most have failed already.
+            if 2 * (tried - held.len()) >= repeats {
+                break;
             }
-            self.failed = Some(rate);
-            rate /= PRECISION;
+            let (is_held, trying) = self.attempt(trials, rate, duration, true)?;
+            held.extend(is_held.then_some(trying));
         }
-        Ok(())
+        let is_confirmed = 2 * held.len() > repeats;
+        if let Some(trying) = held.pop().filter(|_| is_confirmed) {
+            trials.keep(trying);
+        }
+        Ok(Some(is_confirmed))
     }
 
     /// A trial of so many seconds, and whether it holds the objectives.
@@ -177,6 +173,46 @@ impl Search {
         self.steps.push(step);
         Ok((is_held, trying))
     }
+}
+
+/// What is known of the rate that is searched for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Bounds {
+    /// The highest rate that was confirmed.
+    highest: Option<f64>,
+    /// The lowest that was not.
+    failed: Option<f64>,
+}
+
+/// Whether the rate between these is known well enough.
+fn is_known(good: f64, bad: f64) -> bool {
+    // A step of this width is one after rounding, too.
+    bad / good < 1.0001 * PRECISION
+}
+
+/// Tries a rate that was found; as long as none is confirmed, in larger and larger steps lower ones;
+/// then those between. `is_confirmed` says `None` to end that.
+fn narrow(
+    found: f64,
+    mut known: Bounds,
+    mut is_confirmed: impl FnMut(f64) -> Result<Option<bool>, String>,
+) -> Result<Bounds, String> {
+    let (mut rate, mut step) = (found, PRECISION);
+    while let Some(is_confirmed) = is_confirmed(rate)? {
+        match is_confirmed {
+            true => known.highest = Some(rate),
+            false => known.failed = Some(rate),
+        }
+        rate = match (known.highest, known.failed) {
+            (_, None) => break,
+            (Some(good), Some(bad)) if is_known(good, bad) => break,
+            (Some(good), Some(bad)) => (good * bad).sqrt(),
+            (None, Some(bad)) if bad <= RATE_MIN => break,
+            (None, Some(bad)) => bad / step,
+        };
+        step *= step;
+    }
+    Ok(known)
 }
 
 /// What a trial at a rate was worth.
@@ -227,4 +263,44 @@ fn broken(plan: &Plan, tally: &Tally, time: Duration) -> Option<String> {
     let judged = plan.run.find_max.iter().map(|objective: &Threshold| objective.judge(&measured));
     let broken = judged.into_iter().find(|judged| !judged.is_held)?;
     Some(format!("{}: {}", broken.threshold, broken.measured))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is known when all rates up to one hold, and in how many tries.
+    fn narrowed(found: f64, holds: f64) -> (Bounds, usize) {
+        let mut tries = 0;
+        let known = Bounds { highest: None, failed: Some(1.04 * found) };
+        let known = narrow(found, known, |rate| {
+            tries += 1;
+            Ok(Some(rate <= holds))
+        });
+        (known.unwrap(), tries)
+    }
+
+    #[test]
+    fn what_is_confirmed_at_once_is_not_tried_again() {
+        let known = Bounds { highest: Some(1000.0), failed: Some(1040.0) };
+        assert_eq!(narrowed(1000.0, 1000.0), (known, 1));
+    }
+
+    #[test]
+    fn what_was_found_by_luck_is_lowered_until_it_holds() {
+        for holds in [990.0, 950.0, 800.0, 500.0, 100.0, 30.0] {
+            let (Bounds { highest, failed }, tries) = narrowed(1000.0, holds);
+            let (highest, failed) = (highest.unwrap(), failed.unwrap());
+            assert!(highest <= holds && holds < failed && is_known(highest, failed), "{holds}");
+            assert!(tries <= 14, "{holds}: {tries}");
+        }
+    }
+
+    #[test]
+    fn the_search_ends_when_nothing_holds_and_when_the_run_is_over() {
+        let (known, tries) = narrowed(1000.0, 0.0);
+        assert!(known.highest.is_none() && tries < 12, "{known:?} {tries}");
+        let known = Bounds { highest: None, failed: Some(7.0) };
+        assert_eq!(narrow(5.0, known, |_| Ok(None)), Ok(known));
+    }
 }
