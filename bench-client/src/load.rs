@@ -64,8 +64,10 @@ pub(crate) struct Loader<'p, D> {
     failed: Vec<(Token, Failure)>,
     /// Connections that are still to be made: the server's queue was full.
     postponed: Vec<Token>,
-    /// Connections that have more to send than what is in the batch.
-    following: Vec<Token>,
+    /// Connections that have more to send than what is in the batch, and those that had more than
+    /// what was in the last one.
+    awaiting: Vec<Token>,
+    flushed: Vec<Token>,
 }
 
 impl<'p, D: Driver> Loader<'p, D> {
@@ -98,7 +100,8 @@ impl<'p, D: Driver> Loader<'p, D> {
             watch: None,
             failed: Vec::new(),
             postponed: Vec::new(),
-            following: Vec::new(),
+            awaiting: Vec::new(),
+            flushed: Vec::new(),
         }
     }
 

@@ -224,12 +224,19 @@ impl Ring {
     }
 
     /// Sends bytes however long it takes. They are kept until [`finish`](Self::finish).
+    ///
+    /// # Errors
+    ///
+    /// `ResourceBusy` if there is such a send already: the kernel may be reading its bytes.
     pub(super) fn send(
         &mut self,
         socket: BorrowedFd<'_>,
         bytes: Vec<u8>,
         user_data: u64,
     ) -> io::Result<()> {
+        if self.has_send(user_data) {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let send = send(socket, &bytes, flags);
         self.rests.insert(user_data, bytes);

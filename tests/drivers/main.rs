@@ -7,6 +7,7 @@ mod support;
 mod batches;
 mod catching_up;
 mod many_failures;
+mod second_send;
 
 use std::os::{fd::OwnedFd, unix::net::UnixStream};
 

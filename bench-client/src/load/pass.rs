@@ -19,7 +19,7 @@ impl<'p, D: Driver> Loader<'p, D> {
         self.open_waiting();
         let now = self.now();
         let due = self.run.timers.due().min(self.opening_due());
-        let mut timeout = match self.run.batch.is_empty() && self.following.is_empty() {
+        let mut timeout = match self.run.batch.is_empty() && self.flushed.is_empty() {
             true => timeout.min(due.saturating_sub(now)),
             false => Duration::ZERO,
         };
@@ -34,6 +34,7 @@ impl<'p, D: Driver> Loader<'p, D> {
         if let Some(watch) = &mut self.watch {
             watch.waited(waits_from.unwrap_or(now), now);
         }
+        self.take_results();
         if now >= self.next_second {
             self.publish(link);
         }
@@ -49,7 +50,7 @@ impl<'p, D: Driver> Loader<'p, D> {
                     let was_opening = connection.opening_since().is_some();
                     let (group, length) = (connection.group(), bytes.len());
                     let result = connection.received(bytes, now, &mut self.run);
-                    submit(connection, start, &mut self.run.batch, &mut self.following);
+                    submit(connection, start, &mut self.run.batch, &mut self.awaiting);
                     self.opening -= usize::from(was_opening && connection.is_open());
                     self.failed.extend(result.err().map(|failure| (token, failure)));
                     if connection.is_closed() {
@@ -72,6 +73,25 @@ impl<'p, D: Driver> Loader<'p, D> {
         Ok(())
     }
 
+    /// Learns what became of the last batch.
+    fn take_results(&mut self) {
+        while let Some((token, result)) = self.driver.unsent() {
+            let connection = &mut self.connections[token.index as usize];
+            match result {
+                Ok(left) => connection.queue.blocked(token, left, &mut self.run.batch),
+                Err(error) => self.failed.push((token, ended(Err(error), connection.is_open()))),
+            }
+        }
+        let mut flushed = mem::take(&mut self.flushed);
+        for token in flushed.drain(..) {
+            let connection = &self.connections[token.index as usize];
+            if connection.token == token && !connection.queue.is_blocked() {
+                self.sent(token, Ok(()));
+            }
+        }
+        self.flushed = flushed;
+    }
+
     fn connected(&mut self, token: Token, result: io::Result<()>) {
         if let Err(error) = result {
             self.fail(token, not_connected(&error));
@@ -81,7 +101,7 @@ impl<'p, D: Driver> Loader<'p, D> {
         let connection = &mut self.connections[token.index as usize];
         let now = self.run.plan.now();
         let started = connection.connected(now, &mut self.run);
-        submit(connection, start, &mut self.run.batch, &mut self.following);
+        submit(connection, start, &mut self.run.batch, &mut self.awaiting);
         match started {
             Ok(()) => self.driver.receive(token),
             Err(failure) => self.fail(token, failure),
@@ -104,26 +124,15 @@ impl<'p, D: Driver> Loader<'p, D> {
 
     /// Sends the output of the pass. Each message is stamped with the moment before its write.
     fn flush(&mut self) {
-        let Self { driver, run, connections, failed, .. } = self;
+        let Self { driver, run, connections, .. } = self;
         let mut batch = mem::take(&mut run.batch);
         let mut before_write = run.plan.now();
         driver.flush(&mut batch, |token| {
             connections[token.index as usize].stamp(before_write, run);
             before_write = run.plan.now();
         });
-        while let Some((token, result)) = driver.unsent() {
-            let connection = &mut connections[token.index as usize];
-            match result {
-                Ok(left) => connection.queue.blocked(token, left, &mut batch),
-                Err(error) => failed.push((token, ended(Err(error), connection.is_open()))),
-            }
-        }
         run.batch = batch;
-        for token in mem::take(&mut self.following) {
-            if !self.connections[token.index as usize].queue.is_blocked() {
-                self.sent(token, Ok(()));
-            }
-        }
+        mem::swap(&mut self.awaiting, &mut self.flushed);
         for (token, failure) in mem::take(&mut self.failed) {
             self.fail(token, failure);
         }
@@ -155,7 +164,7 @@ impl<'p, D: Driver> Loader<'p, D> {
         if connection.is_open() {
             let start = self.run.batch.bytes.len();
             action(connection, self.run.plan.now(), &mut self.run);
-            submit(connection, start, &mut self.run.batch, &mut self.following);
+            submit(connection, start, &mut self.run.batch, &mut self.awaiting);
         }
     }
 
@@ -169,13 +178,13 @@ fn submit(
     connection: &mut Connection,
     start: usize,
     batch: &mut SendBatch,
-    following: &mut Vec<Token>,
+    awaiting: &mut Vec<Token>,
 ) {
     connection.seal(batch, start);
     let queue = &mut connection.queue;
     queue.submit(connection.token, batch, start);
     if queue.is_in(batch) && queue.has_waiting() {
         queue.await_result();
-        following.push(connection.token);
+        awaiting.push(connection.token);
     }
 }
