@@ -1,5 +1,6 @@
 //! The loop of a thread: it opens its connections, loads them, waits for what is late, and closes.
 
+mod due;
 mod life;
 mod pass;
 
@@ -7,6 +8,7 @@ use std::{collections::HashMap, io, mem, ops::Range, sync::mpsc, time::Duration}
 
 use wireloop::io::{Driver, Token};
 
+use self::due::{Due, WRITES_PER_PASS};
 use crate::{
     connection::Connection,
     crew::{Command, Event, Link},
@@ -30,9 +32,6 @@ const SILENCE: Duration = Duration::from_millis(500);
 
 /// How often is told what was seen of messages that many await.
 const TELL_TIME: Duration = Duration::from_millis(50);
-
-/// How many messages that are due are sent before the answers to earlier ones are received.
-const SENDS_PER_PASS: usize = 256;
 
 /// A thread's share of the load.
 #[derive(Debug)]
@@ -68,6 +67,8 @@ pub(crate) struct Loader<'p, D> {
     /// what was in the last one.
     awaiting: Vec<Token>,
     flushed: Vec<Token>,
+    /// Messages of an open loop that are due.
+    due: Vec<Due>,
 }
 
 impl<'p, D: Driver> Loader<'p, D> {
@@ -102,6 +103,7 @@ impl<'p, D: Driver> Loader<'p, D> {
             postponed: Vec::new(),
             awaiting: Vec::new(),
             flushed: Vec::new(),
+            due: Vec::new(),
         }
     }
 
@@ -211,7 +213,7 @@ impl<'p, D: Driver> Loader<'p, D> {
     /// pass: answers to the first ones would wait behind the sending of thousands, the kernel would
     /// acknowledge each of them apart (after 40 ms), and that, once begun, does not end.
     fn release_first(&mut self) {
-        let mut left = SENDS_PER_PASS;
+        let mut left = WRITES_PER_PASS;
         for place in 0..self.squads.len() {
             while left > 0 && self.run.releases(self.squads[place].group) {
                 let Some(index) = self.squads[place].unreleased.next() else { break };
@@ -245,51 +247,6 @@ impl<'p, D: Driver> Loader<'p, D> {
                     self.with(index, |connection, now, run| connection.replace_late(now, run));
                 }
             }
-        }
-    }
-
-    /// Sends what is due in open loops, to one connection after the other.
-    fn send_due(&mut self, start: Duration) {
-        for place in 0..self.squads.len() {
-            for _ in 0..SENDS_PER_PASS {
-                let since_start = self.now().saturating_sub(start);
-                let Squad { group, ref mut pacer, .. } = self.squads[place];
-                let Some((number, due)) = pacer.as_mut().and_then(|pacer| pacer.take(since_start))
-                else {
-                    break;
-                };
-                self.run.record_due(group, start + due);
-                let index = self.pick(place, number);
-                self.send_one(group, index, start + due);
-            }
-        }
-    }
-
-    /// Pings the connections whose turn it is.
-    fn ping_due(&mut self, start: Duration) {
-        for place in 0..self.squads.len() {
-            for _ in 0..SENDS_PER_PASS {
-                let since_start = self.now().saturating_sub(start);
-                let Squad { slots, pings, .. } = &mut self.squads[place];
-                let Some((number, _)) = pings.as_mut().and_then(|pings| pings.take(since_start))
-                else {
-                    break;
-                };
-                let index = slots.start + (number % slots.len() as u64) as usize;
-                self.with(index, |connection, now, run| connection.ping(now, run));
-            }
-        }
-    }
-
-    /// Sends a message of an open loop, if that is possible.
-    fn send_one(&mut self, group: usize, index: usize, intended: Duration) {
-        let most = self.run.group(group).arguments.load.max_in_flight.get();
-        let connection = &self.connections[index];
-        if connection.is_open() && connection.left > 0 && connection.has_room(most) {
-            self.with(index, |connection, now, run| connection.send(intended, now, run));
-        } else if self.run.measures(intended) {
-            let is_open = connection.is_open();
-            self.run.fails(group, if is_open { Failure::Missed } else { Failure::Unsent });
         }
     }
 

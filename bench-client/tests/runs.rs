@@ -66,11 +66,27 @@ fn an_open_loop_keeps_its_rate() {
 
 #[test]
 fn a_rate_beyond_the_client_is_invalid_and_has_its_own_exit_code() {
-    let output = bench("-c 1 -R 100m --max-in-flight 1000000000 --drain 10s -d 300ms");
+    let output = bench("-c 1 -R 100m --max-in-flight 1g --drain 10s -d 300ms");
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains("INVALID: ") && text.contains("messages were sent"), "{text}");
     assert!(text.contains("ok: 1 of 1 connections, no errors"), "{text}");
+}
+
+#[test]
+fn what_is_late_is_sent_whole_and_in_its_order() {
+    for driver in ["epoll", "io-uring"] {
+        for load in ["--poisson", "--text -s 100", "-s 20-3000", "--compression fresh"] {
+            let arguments = "-c 7 -R 1m --max-in-flight 1m --drain 15s -d 200ms";
+            let output = bench(&format!("{arguments} --driver {driver} {load}"));
+            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert!(text.contains(" 0 reordered, 0 corrupt,"), "{text}");
+            // What the server does not take in time is not sent.
+            let errors = text.lines().filter(|line| line.contains(" x "));
+            let others: Vec<_> = errors.filter(|line| !line.ends_with("in flight")).collect();
+            assert!(others.is_empty(), "{text}");
+        }
+    }
 }
 
 #[test]

@@ -113,10 +113,10 @@ impl Connection {
         }
     }
 
-    /// Whether a message of an open loop may be sent: there is a limit to those without an answer,
-    /// and another to what the server does not read.
-    pub(crate) fn has_room(&self, most: usize) -> bool {
-        self.in_flight() < most && self.queue.pending_bytes() <= PENDING_MAX
+    /// Whether a message of an open loop may be sent behind so many bytes of others: there is a limit
+    /// to those without an answer, and another to what the server does not read.
+    pub(crate) fn has_room(&self, most: usize, before: usize) -> bool {
+        self.in_flight() < most && self.queue.pending_bytes() + before <= PENDING_MAX
     }
 
     /// Puts TLS records in the place of what was appended to the batch since `start`.
