@@ -162,6 +162,14 @@ fn a_constant_rate_is_the_same_with_several_threads() {
 }
 
 #[test]
+fn who_leaves_is_sent_no_more_than_its_messages() {
+    // More than connections can be made for: some are due when there is none.
+    let output = bench("-c 5 -R 30k --messages 7 -d 300ms");
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(text.contains(" echoes in ") && !text.contains("too many in flight"), "{text}");
+}
+
+#[test]
 fn what_cannot_be_is_one_line_that_says_what_to_do() {
     for (arguments, advice) in [
         ("--poisson", "needs a rate"),

@@ -25,24 +25,33 @@ impl<D: Driver> Loader<'_, D> {
     /// however much is due on it.
     pub(super) fn send_due(&mut self, start: Duration) {
         for place in 0..self.squads.len() {
-            self.find_due(place, start);
-            let mut due = mem::take(&mut self.due);
-            for messages in due.chunk_by(|one, other| one.connection == other.connection) {
-                self.send_to(messages);
+            let squad = &self.squads[place];
+            let (times, most) = match squad.publishers() {
+                // Who may be sent another one is known when this one is sent.
+                _ if self.run.group(squad.group).arguments.load.replaces() => (WRITES_PER_PASS, 1),
+                publishers if publishers < WRITES_PER_PASS => (1, MESSAGES_PER_PASS),
+                _ => (1, WRITES_PER_PASS),
+            };
+            for _ in 0..times {
+                self.find_due(place, start, most);
+                if self.due.is_empty() {
+                    break;
+                }
+                let mut due = mem::take(&mut self.due);
+                for messages in due.chunk_by(|one, other| one.connection == other.connection) {
+                    self.send_to(messages);
+                }
+                due.clear();
+                self.due = due;
             }
-            due.clear();
-            self.due = due;
         }
     }
 
-    /// Finds what is due, the messages of each connection together, otherwise in their order.
-    fn find_due(&mut self, place: usize, start: Duration) {
+    /// Finds so much of what is due, the messages of each connection together, otherwise in their
+    /// order.
+    fn find_due(&mut self, place: usize, start: Duration, most: usize) {
         let Squad { group, ref slots, .. } = self.squads[place];
         let (first, connections) = (slots.start, slots.len());
-        let most = match self.squads[place].publishers() {
-            publishers if publishers < WRITES_PER_PASS => MESSAGES_PER_PASS,
-            _ => WRITES_PER_PASS,
-        };
         while self.due.len() < most {
             let since_start = self.now().saturating_sub(start);
             let pacer = self.squads[place].pacer.as_mut();
@@ -75,10 +84,12 @@ impl<D: Driver> Loader<'_, D> {
                 connection.send(message.intended, now, run);
             }
         });
-        let is_open = self.connections[*index].is_open();
+        // One that has sent all its messages is about to leave.
+        let connection = &self.connections[*index];
+        let is_there = connection.is_open() && connection.left > 0;
         for message in left {
             if self.run.measures(message.intended) {
-                self.run.fails(group, if is_open { Failure::Missed } else { Failure::Unsent });
+                self.run.fails(group, if is_there { Failure::Missed } else { Failure::Unsent });
             }
         }
     }
