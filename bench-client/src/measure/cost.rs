@@ -13,6 +13,44 @@ pub(crate) struct Usage {
     pub(crate) resident_bytes: Option<u64>,
 }
 
+/// What the scheduler tells of a process, or several.
+#[derive(Clone, Debug)]
+pub(crate) struct Times {
+    pub(crate) cpu: CpuTime,
+    /// For how long each thread could have run and had no processor, by the thread's id; empty if
+    /// nobody tells.
+    pub(crate) delays: HashMap<u32, Duration>,
+}
+
+impl Times {
+    /// Those of a process so far; `None` if there is no such process.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        let mut total = Duration::ZERO;
+        let mut delays = HashMap::new();
+        for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+            // A thread may end while we look.
+            let Ok(task) = task else { continue };
+            let Some(thread) = Scheduled::read(&task.path()) else { continue };
+            total += thread.ran;
+            let id = task.file_name().to_str().and_then(|name| name.parse().ok());
+            delays.extend(id.map(|id: u32| (id, thread.delayed)));
+        }
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may hold anything; the system time is the 13th field after it.
+        let ticks: u32 = stat.rsplit_once(") ")?.1.split(' ').nth(12)?.parse().ok()?;
+        Some(Self { cpu: CpuTime { total, system: Some(TICK * ticks) }, delays })
+    }
+}
+
+impl Add for Times {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self.delays.extend(other.delays);
+        Self { cpu: self.cpu + other.cpu, delays: self.delays }
+    }
+}
+
 /// CPU time of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CpuTime {
@@ -23,15 +61,6 @@ pub(crate) struct CpuTime {
 }
 
 impl CpuTime {
-    /// What the process has used so far; `None` if there is no such process.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
-        let total = threads(pid)?.map(|(_, thread)| thread.ran).sum();
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in parentheses may hold anything; the system time is the 13th field after it.
-        let ticks: u32 = stat.rsplit_once(") ")?.1.split(' ').nth(12)?.parse().ok()?;
-        Some(Self { total, system: Some(TICK * ticks) })
-    }
-
     /// What has been used since.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
@@ -65,24 +94,6 @@ impl Scheduled {
         let mut next = || nanos.next()?.ok();
         Some(Self { ran: next()?, delayed: next()? })
     }
-}
-
-/// The threads of a process, by their ids; `None` if there is no such process.
-fn threads(pid: u32) -> Option<impl Iterator<Item = (u32, Scheduled)>> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-    // A thread may end while we look.
-    Some(tasks.filter_map(|task| {
-        let task = task.ok()?;
-        Some((task.file_name().to_str()?.parse().ok()?, Scheduled::read(&task.path())?))
-    }))
-}
-
-/// For how long each thread of a process could have run and had no processor.
-pub(crate) type Delays = HashMap<u32, Duration>;
-
-/// The delays of a process so far, if there is one.
-pub(crate) fn delays(pid: u32) -> Delays {
-    threads(pid).into_iter().flatten().map(|(id, thread)| (id, thread.delayed)).collect()
 }
 
 /// The CPU time of the calling thread.
@@ -152,9 +163,10 @@ mod tests {
     #[test]
     fn this_process_has_a_cost() {
         let pid = std::process::id();
-        let before = CpuTime::of(pid).unwrap();
+        let cpu = || Times::of(pid).unwrap().cpu;
+        let before = cpu();
         let block = std::hint::black_box(vec![1u8; 1 << 22]);
-        while CpuTime::of(pid).unwrap().since(before).total.is_zero() {}
+        while cpu().since(before).total.is_zero() {}
         assert!(resident_bytes(pid).unwrap() >= 1 << 22);
         drop(block);
     }

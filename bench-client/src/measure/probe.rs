@@ -1,7 +1,9 @@
 //! Where the server's cost is read from.
 
+use std::collections::HashMap;
+
 use super::{
-    cost::{CpuTime, Delays, Usage, delays, resident_bytes},
+    cost::{CpuTime, Times, Usage, resident_bytes},
     metrics::Metrics,
 };
 
@@ -18,37 +20,40 @@ impl Probe {
     /// What the server has used so far; `None` if nobody tells.
     pub(crate) fn usage(&self) -> Option<Usage> {
         match self {
-            Self::Processes(pids) => {
-                let bytes = pids.iter().filter_map(|pid| resident_bytes(*pid));
-                let resident_bytes = bytes.reduce(|one, other| one + other);
-                Some(Usage { cpu: self.cpu()?, resident_bytes })
+            Self::Processes(_) => {
+                Some(Usage { cpu: self.cpu()?, resident_bytes: self.resident_bytes() })
             }
             Self::Metrics(metrics) => metrics.read().ok(),
         }
     }
 
-    /// Its CPU time alone, which the kernel tells sooner.
-    pub(crate) fn cpu(&self) -> Option<CpuTime> {
+    /// What the scheduler tells, sooner than the memory is read; `None` if nobody tells.
+    pub(crate) fn times(&self) -> Option<Times> {
         match self {
             Self::Processes(pids) => {
-                let times = pids.iter().filter_map(|pid| CpuTime::of(*pid));
+                let times = pids.iter().filter_map(|pid| Times::of(*pid));
                 times.reduce(|one, other| one + other)
             }
-            Self::Metrics(_) => Some(self.usage()?.cpu),
+            Self::Metrics(metrics) => {
+                Some(Times { cpu: metrics.read().ok()?.cpu, delays: HashMap::new() })
+            }
         }
     }
 
-    /// How long its threads have waited for a processor; empty if nobody tells.
-    pub(crate) fn delays(&self) -> Delays {
-        match self {
-            Self::Processes(pids) => pids.iter().flat_map(|pid| delays(*pid)).collect(),
-            Self::Metrics(_) => Delays::new(),
-        }
+    /// The CPU time of that alone.
+    pub(crate) fn cpu(&self) -> Option<CpuTime> {
+        Some(self.times()?.cpu)
     }
 
     /// Its resident memory alone.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
-        self.usage()?.resident_bytes
+        match self {
+            Self::Processes(pids) => {
+                let bytes = pids.iter().filter_map(|pid| resident_bytes(*pid));
+                bytes.reduce(|one, other| one + other)
+            }
+            Self::Metrics(metrics) => metrics.read().ok()?.resident_bytes,
+        }
     }
 
     /// How many processes there are, as far as they are known.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    cost::{CpuTime, Delays, MachineTime},
+    cost::{CpuTime, MachineTime, Times},
     probe::Probe,
 };
 
@@ -11,8 +11,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     at: Duration,
-    cpu: Option<CpuTime>,
-    delays: Delays,
+    server: Option<Times>,
     machine: Option<MachineTime>,
 }
 
@@ -30,18 +29,20 @@ pub(crate) struct Meanwhile {
 impl Reading {
     /// What has been done `now`.
     pub(crate) fn take(server: &Probe, now: Duration) -> Self {
-        Self { at: now, cpu: server.cpu(), delays: server.delays(), machine: MachineTime::now() }
+        Self { at: now, server: server.times(), machine: MachineTime::now() }
     }
 
     /// What has been done since then.
     pub(crate) fn since(&self, earlier: &Self) -> Meanwhile {
         let time = self.at.saturating_sub(earlier.at).as_secs_f64().max(1e-9);
-        let delays = self.delays.iter().map(|(thread, delay)| {
-            delay.saturating_sub(earlier.delays.get(thread).copied().unwrap_or_default())
-        });
+        let server = self.server.as_ref().zip(earlier.server.as_ref());
+        let delay = |(now, then): (&Times, &Times)| {
+            let before = |thread| then.delays.get(thread).copied().unwrap_or_default();
+            now.delays.iter().map(|(id, delay)| delay.saturating_sub(before(id))).max()
+        };
         Meanwhile {
-            cpu: self.cpu.zip(earlier.cpu).map(|(now, then)| now.since(then)),
-            delayed: delays.max().map(|delay| delay.as_secs_f64() / time),
+            cpu: server.map(|(now, then)| now.cpu.since(then.cpu)),
+            delayed: server.and_then(delay).map(|delay| delay.as_secs_f64() / time),
             stolen: self.machine.zip(earlier.machine).map(|(now, then)| now.stolen_since(then)),
         }
     }
@@ -53,7 +54,8 @@ mod tests {
 
     fn reading(at: u64, delays: &[(u32, u64)]) -> Reading {
         let delays = delays.iter().map(|(id, millis)| (*id, Duration::from_millis(*millis)));
-        Reading { at: Duration::from_secs(at), cpu: None, delays: delays.collect(), machine: None }
+        let server = Times { cpu: CpuTime::default(), delays: delays.collect() };
+        Reading { at: Duration::from_secs(at), server: Some(server), machine: None }
     }
 
     #[test]
