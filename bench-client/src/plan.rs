@@ -77,6 +77,30 @@ pub(crate) struct Trial {
     pub(crate) only: Option<usize>,
 }
 
+impl Trial {
+    /// Whether the group takes part.
+    pub(crate) fn includes(&self, group: usize) -> bool {
+        self.only.is_none_or(|only| only == group)
+    }
+}
+
+/// The messages of an open loop in a trial.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    pub(crate) start: Duration,
+    pub(crate) end: Duration,
+    pub(crate) shape: Shape,
+}
+
+impl Schedule {
+    /// How many are due between two moments.
+    pub(crate) fn due(&self, from: Duration, until: Duration) -> f64 {
+        let due =
+            |moment: Duration| self.shape.due(moment.min(self.end).saturating_sub(self.start));
+        due(until) - due(from)
+    }
+}
+
 /// What is known of a run before it begins, for those who show it.
 #[derive(Clone, Debug)]
 pub(crate) struct Outline {
@@ -212,6 +236,12 @@ impl GroupPlan {
         trial.rate.map(Shape::constant).or_else(|| self.arguments.load.shape(before))
     }
 
+    /// The same, by the clock of the run.
+    pub(crate) fn schedule(&self, trial: &Trial) -> Option<Schedule> {
+        let shape = self.shape(trial)?;
+        Some(Schedule { start: trial.start, end: trial.measure_until, shape })
+    }
+
     pub(crate) fn connections(&self) -> usize {
         self.arguments.load.connections.get()
     }
@@ -230,10 +260,9 @@ impl GroupPlan {
     /// What the report says about the group.
     pub(crate) fn describe(&self, trial: &Trial) -> Group {
         let GroupArguments { load, protocol, tls, .. } = &self.arguments;
-        let offered = self.shape(trial).map(|shape| {
-            let due = |moment: Duration| shape.due(moment.saturating_sub(trial.start));
-            let messages = due(trial.measure_until) - due(trial.measure_from);
-            messages / trial.measure_until.saturating_sub(trial.measure_from).as_secs_f64()
+        let offered = self.schedule(trial).map(|schedule| {
+            schedule.due(trial.measure_from, trial.measure_until)
+                / trial.measure_until.saturating_sub(trial.measure_from).as_secs_f64()
         });
         let pattern = load.describe(offered);
         let connections = plural(load.connections.get(), "connection");

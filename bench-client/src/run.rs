@@ -98,7 +98,7 @@ impl<'p> Run<'p> {
 
     /// Whether the group takes part in the trial.
     pub(crate) fn is_active(&self, group: usize) -> bool {
-        self.trial.is_some_and(|trial| trial.only.is_none_or(|only| only == group))
+        self.trial.is_some_and(|trial| trial.includes(group))
     }
 
     /// Whether what happens at this time counts.

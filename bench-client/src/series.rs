@@ -10,8 +10,7 @@ use crate::{
         results::{Moment, Phase, Summary},
         stats::Interval,
     },
-    pacer::Shape,
-    plan::Trial,
+    plan::{Schedule, Trial},
 };
 
 /// How many seconds behind a worker may be. What it tells after that counts for a later second.
@@ -46,21 +45,6 @@ pub(crate) struct Series {
     course: Course,
 }
 
-/// Messages that are due in a trial.
-#[derive(Debug)]
-struct Schedule {
-    start: Duration,
-    end: Duration,
-    shape: Shape,
-}
-
-impl Schedule {
-    /// The messages that are due until a moment.
-    fn due(&self, moment: Duration) -> f64 {
-        self.shape.due(moment.min(self.end).saturating_sub(self.start))
-    }
-}
-
 impl Series {
     /// The seconds of a run with so many groups, in which it is `now`.
     pub(crate) fn new(groups: usize, server: Probe, now: Duration) -> Self {
@@ -83,9 +67,8 @@ impl Series {
     }
 
     /// A trial begins, with these open loops.
-    pub(crate) fn begin(&mut self, trial: Trial, open_loops: impl Iterator<Item = Shape>) {
-        let (start, end) = (trial.start, trial.measure_until);
-        self.schedules.extend(open_loops.map(|shape| Schedule { start, end, shape }));
+    pub(crate) fn begin(&mut self, trial: Trial, open_loops: impl Iterator<Item = Schedule>) {
+        self.schedules.extend(open_loops);
         self.loaded_from.get_or_insert(trial.start);
         self.trial = Some(trial);
     }
@@ -147,7 +130,7 @@ impl Series {
     /// The messages that were due between two moments; what was due before is forgotten.
     fn due(&mut self, from: Duration, until: Duration) -> Option<f64> {
         self.schedules.retain(|schedule| schedule.end > from);
-        let due = self.schedules.iter().map(|schedule| schedule.due(until) - schedule.due(from));
+        let due = self.schedules.iter().map(|schedule| schedule.due(from, until));
         (!self.schedules.is_empty()).then(|| due.sum())
     }
 
@@ -165,6 +148,7 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pacer::Shape;
 
     struct Seen(Vec<(u64, u64)>);
 
@@ -180,12 +164,13 @@ mod tests {
 
     #[test]
     fn a_second_knows_what_was_due_in_it() {
-        let mut series = Series::new(1, Probe::Processes(Vec::new()), Duration::ZERO);
+        let mut series = Series::new(1, Probe::nobody(), Duration::ZERO);
         let seconds = Duration::from_secs_f64;
         for start in [1.0, 2.5] {
             let (start, measure_until) = (seconds(start), seconds(start + 1.5));
             let trial = Trial { start, measure_from: start, measure_until, rate: None, only: None };
-            series.begin(trial, [Shape::constant(100.0)].into_iter());
+            let shape = Shape::constant(100.0);
+            series.begin(trial, [Schedule { start, end: measure_until, shape }].into_iter());
         }
         let mut seen = Seen(Vec::new());
         let moments = series.finish(seconds(5.0), &mut seen);
@@ -196,7 +181,7 @@ mod tests {
     #[test]
     fn a_second_is_shown_when_all_have_told_of_it() {
         let (mut series, mut seen) =
-            (Series::new(1, Probe::Processes(Vec::new()), Duration::ZERO), Seen(Vec::new()));
+            (Series::new(1, Probe::nobody(), Duration::ZERO), Seen(Vec::new()));
         series.add(0, &interval(1));
         series.add(1, &interval(10));
         series.show(Duration::from_millis(1900), &mut seen);

@@ -253,7 +253,7 @@ fn probe(
     groups: &[GroupPlan],
 ) -> Result<Probe, String> {
     if run.child.is_some() {
-        return Ok(Probe::Processes(Vec::new()));
+        return Ok(Probe::nobody());
     }
     if let Some(pid) = run.server_pid {
         let found = Times::of(pid).map(|_| Probe::Processes(vec![pid]));

@@ -112,8 +112,8 @@ impl<'t, S: Sink> Trials<'t, S> {
     /// Makes a trial.
     pub(crate) fn attempt(&mut self, trial: Trial) -> Result<Trying, String> {
         let groups = self.plan().groups.iter().enumerate();
-        let active = groups.filter(|(place, _)| trial.only.is_none_or(|only| only == *place));
-        let open_loops = active.filter_map(|(_, group)| group.shape(&trial));
+        let active = groups.filter(|(place, _)| trial.includes(*place));
+        let open_loops = active.filter_map(|(_, group)| group.schedule(&trial));
         self.view.series.begin(trial, open_loops);
         self.view.meter = Some(Meter { trial, before: None, after: None });
         let mut tally = self.crew.attempt(trial, &mut self.view)?;

@@ -81,7 +81,7 @@ mod tests {
             let cpu = CpuTime { total: millis(cpu), system: None };
             Some(Usage { cpu, resident_bytes: Some(7) })
         };
-        let mut course = Course::new(Probe::Processes(Vec::new()), Duration::ZERO);
+        let mut course = Course::new(Probe::nobody(), Duration::ZERO);
         course.cpu = usage(100).map(|usage| usage.cpu);
         course.note(0, millis(1000), usage(600));
         course.note(1, millis(2250), usage(1850));
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn the_server_is_asked_once_a_second() {
         let seconds = Duration::from_secs_f64;
-        let mut course = Course::new(Probe::Processes(Vec::new()), Duration::ZERO);
+        let mut course = Course::new(Probe::nobody(), Duration::ZERO);
         for (now, asked) in [(0.9, 0.0), (1.01, 1.01), (1.99, 1.01), (2.0, 2.0), (5.5, 5.5)] {
             course.tick(seconds(now));
             assert_eq!(course.asked, seconds(asked));

@@ -17,6 +17,11 @@ pub(crate) enum Probe {
 }
 
 impl Probe {
+    /// Nobody tells.
+    pub(crate) fn nobody() -> Self {
+        Self::Processes(Vec::new())
+    }
+
     /// What the server has used so far; `None` if nobody tells.
     pub(crate) fn usage(&self) -> Option<Usage> {
         match self {
