@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::bench;
+use support::{bench, said};
 use tempfile::TempDir;
 
 /// Results of a short run, whose seconds are made by hand.
@@ -78,8 +78,8 @@ fn compare(arguments: &[&Path], options: &[&str]) -> (i32, String) {
         .args(options)
         .output()
         .unwrap();
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    (output.status.code().unwrap(), text)
+    let (code, text) = said(output);
+    (code.unwrap(), text)
 }
 
 #[test]

@@ -11,12 +11,10 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{answer, bench, refusal, results, serve};
+use support::{answer, bench, refusal, results, said, serve};
 
 fn report(arguments: &str) -> (Option<i32>, String) {
-    let output = bench(arguments);
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    (output.status.code(), text)
+    said(bench(arguments))
 }
 
 /// A server that answers 500 messages a second, one after the other.
@@ -162,9 +160,7 @@ fn metrics_that_are_not_there_are_told_of_before_the_run() {
     for (metrics, reason) in
         [(format!("http://{unused}/"), "refused"), (wrong, "there is no process_cpu_seconds_total")]
     {
-        let output = bench(&format!("--server-metrics {metrics} ws://127.0.0.1:9/"));
-        let line = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+        let line = refusal(&format!("--server-metrics {metrics} ws://127.0.0.1:9/"));
         assert!(line.contains("--server-metrics") && line.contains(reason), "{line}");
     }
 }

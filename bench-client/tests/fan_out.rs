@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use support::{Frame, Row, accept, answer_frames, bench, serve_all};
+use support::{Frame, Row, accept, answer_frames, bench, said, serve_all};
 
 /// A message for a member.
 type Letter = (TcpStream, Vec<u8>);
@@ -49,9 +49,7 @@ fn relay(connections: usize, lie: fn(u64, usize) -> usize) -> String {
 }
 
 fn report(arguments: &str) -> (Option<i32>, String) {
-    let output = bench(arguments);
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    (output.status.code(), text)
+    said(bench(arguments))
 }
 
 #[test]

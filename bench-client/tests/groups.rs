@@ -7,12 +7,12 @@ use std::{
     process::{Command, Output},
 };
 
-use support::{bench, refusal, results};
+use support::{bench, refusal, results, said};
 
 #[track_caller]
 fn report(output: Output) -> String {
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(matches!(output.status.code(), Some(0 | 3)), "{text}");
+    let (code, text) = said(output);
+    assert!(matches!(code, Some(0 | 3)), "{text}");
     text
 }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{accept, bench, refusal, serve_all};
+use support::{accept, bench, refusal, said, serve_all};
 
 /// When the figures are not the server's. That is this machine's affair here.
 const INVALID: i32 = 3;
@@ -25,9 +25,8 @@ fn json(path: &Path) -> Value {
 
 #[track_caller]
 fn expect_code(arguments: &str, expected: i32) -> String {
-    let output = bench(arguments);
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    let code = output.status.code().unwrap();
+    let (code, text) = said(bench(arguments));
+    let code = code.unwrap();
     assert!(code == expected || (expected == 0 && code == INVALID), "{code}: {text}");
     text
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Frame, answer, bench, echo, failure, read_request, refusal, serve, serve_all};
+use support::{Frame, answer, bench, echo, failure, read_request, refusal, said, serve, serve_all};
 
 /// Runs, expects success, and returns the report. That this machine has other things to do may
 /// make the figures invalid, but nothing else.
@@ -78,8 +78,7 @@ fn what_is_late_is_sent_whole_and_in_its_order() {
     for driver in ["epoll", "io-uring"] {
         for load in ["--poisson", "--text -s 100", "-s 20-3000", "--compression fresh"] {
             let arguments = "-c 7 -R 1m --max-in-flight 1m --drain 15s -d 200ms";
-            let output = bench(&format!("{arguments} --driver {driver} {load}"));
-            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            let (_, text) = said(bench(&format!("{arguments} --driver {driver} {load}")));
             assert!(text.contains(" 0 reordered, 0 corrupt,"), "{text}");
             // What the server does not take in time is not sent.
             let errors = text.lines().filter(|line| line.contains(" x "));

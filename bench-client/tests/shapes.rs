@@ -8,14 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Row, answer, bench, refusal, serve_all};
+use support::{Row, answer, bench, refusal, said, serve_all};
 
 /// The report of a run that is as it should be but for the machine.
 #[track_caller]
 fn report(arguments: &str) -> String {
-    let output = bench(arguments);
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(matches!(output.status.code(), Some(0 | 3)), "{text}");
+    let (code, text) = said(bench(arguments));
+    assert!(matches!(code, Some(0 | 3)), "{text}");
     text
 }
 
@@ -164,8 +163,7 @@ fn a_constant_rate_is_the_same_with_several_threads() {
 #[test]
 fn who_leaves_is_sent_no_more_than_its_messages() {
     // More than connections can be made for: some are due when there is none.
-    let output = bench("-c 5 -R 30k --messages 7 -d 300ms");
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let (_, text) = said(bench("-c 5 -R 30k --messages 7 -d 300ms"));
     assert!(text.contains(" echoes in ") && !text.contains("too many in flight"), "{text}");
 }
 

@@ -28,21 +28,26 @@ pub(crate) fn bench(arguments: &str) -> Output {
         .unwrap()
 }
 
+/// The exit code, then the report and what is on stderr.
+pub(crate) fn said(output: Output) -> (Option<i32>, String) {
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code(), text)
+}
+
 /// Runs, expects that nothing went wrong with connections and echoes, and returns the report and
 /// what is on stderr.
 #[track_caller]
 pub(crate) fn success(arguments: &str) -> String {
-    let output = bench(arguments);
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let (_, text) = said(bench(arguments));
     assert!(text.contains("no errors"), "{text}");
     text
 }
 
 /// Runs, expects failure, and returns the report and what is on stderr.
 pub(crate) fn failure(arguments: &str) -> String {
-    let output = bench(arguments);
-    assert_eq!(output.status.code(), Some(1));
-    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    let (code, text) = said(bench(arguments));
+    assert_eq!(code, Some(1));
+    text
 }
 
 /// Runs what cannot be done, expects that nothing but a line on stderr says so, and returns it.
