@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wireloop::{
     http::{ClientHandshake, ClientRequest},
-    io::{Completion, Driver, Epoll, SendBatch, SendQueue, Token},
+    io::{Completion, Driver, Epoll, Outbox, SendState, SendStates, Token},
     ws::{
         CloseFrame, Deflater, Deflation, Event, Input, Kind, Limits, ReadMode, Receiver, Role,
         Rules, Sender, Workspace,
@@ -39,8 +39,8 @@ pub(crate) fn run(url: &str) -> Result<(), String> {
 
 /// One connection.
 struct Echo {
-    queue: SendQueue,
-    batch: SendBatch,
+    output: Output,
+    outbox: Outbox,
     keys: Keys,
     receiver: Receiver,
     sender: Sender,
@@ -53,6 +53,15 @@ struct Echo {
     has_ended: bool,
 }
 
+/// The send state of the only connection.
+struct Output(SendState);
+
+impl SendStates for Output {
+    fn send_state(&mut self, _: Token) -> Option<&mut SendState> {
+        Some(&mut self.0)
+    }
+}
+
 const TOKEN: Token = Token { index: 0, generation: 1 };
 
 impl Echo {
@@ -63,8 +72,8 @@ impl Echo {
         let mut driver = Epoll::new().map_err(failed)?;
         driver.connect(TOKEN, target.address(0), None).map_err(failed)?;
         let mut echo = Self {
-            queue: SendQueue::default(),
-            batch: SendBatch::default(),
+            output: Output(SendState::default()),
+            outbox: Outbox::default(),
             keys: Keys::new(),
             receiver: Receiver::default(),
             sender: Sender::default(),
@@ -82,9 +91,15 @@ impl Echo {
     fn serve(&mut self, driver: &mut Epoll, target: &Target) -> Result<(), String> {
         let deadline = driver.now() + CASE_TIMEOUT;
         while driver.now() < deadline {
-            driver.wait(Some(CASE_TIMEOUT)).map_err(|error| error.to_string())?;
+            let waited = self.outbox.wait(driver, Some(CASE_TIMEOUT), &mut self.output);
+            waited.map_err(|error| error.to_string())?;
+            // A send that fails is followed by the end of receiving.
+            while let Some((_, result)) = self.outbox.next_result() {
+                self.sent(driver, &result);
+            }
             let mut goes_on = true;
             while let Some(completion) = driver.next() {
+                self.outbox.begin(TOKEN, &self.output.0);
                 match completion {
                     Completion::Connected { result, .. } => {
                         result.map_err(|error| error.to_string())?;
@@ -93,12 +108,12 @@ impl Echo {
                     }
                     Completion::Received { bytes, .. } => self.received(bytes)?,
                     Completion::ReceiveEnded { .. } => goes_on = false,
-                    Completion::Sent { .. } => self.sent(driver),
+                    Completion::Sent { result, .. } => self.sent(driver, &result),
                     _ => {}
                 }
-                self.queue.submit(TOKEN, &mut self.batch, 0);
-                self.flush(driver);
+                self.outbox.submit(&mut self.output.0);
             }
+            self.outbox.flush(driver, |_| {});
             if !goes_on {
                 return Ok(());
             }
@@ -115,7 +130,7 @@ impl Echo {
             deflate: Compression::Kept.offer(),
             headers: &http::HeaderMap::new(),
         };
-        let handshake = ClientHandshake::start(&request, &mut self.batch.bytes);
+        let handshake = ClientHandshake::start(&request, self.outbox.buffer());
         self.handshake = Some((handshake.map_err(|error| error.to_string())?, Vec::new()));
         Ok(())
     }
@@ -140,9 +155,9 @@ impl Echo {
         let rules = Rules { compression, ..Rules::new(Role::Client, Limits::DEFAULT) };
         let mut input = Input::new(bytes);
         while !self.has_ended {
-            let Self { receiver, sender, deflation, workspace, deflater, batch, .. } = self;
+            let Self { receiver, sender, deflation, workspace, deflater, outbox, .. } = self;
             let key = Some(self.keys.mask());
-            let out = &mut batch.bytes;
+            let out = outbox.buffer();
             let mut echo = |kind, payload: &[u8]| match deflation {
                 None => sender.message(out, kind, payload, key),
                 Some(deflation) => {
@@ -174,20 +189,7 @@ impl Echo {
         }
     }
 
-    fn sent(&mut self, driver: &mut Epoll) {
-        if let Some(next) = self.queue.sent() {
-            driver.send(TOKEN, next);
-        }
-    }
-
-    fn flush(&mut self, driver: &mut Epoll) {
-        driver.flush(&mut self.batch, |_| {});
-        // A send that fails is followed by the end of receiving.
-        while let Some((token, Ok(left))) = driver.unsent() {
-            self.queue.blocked(token, left, &mut self.batch);
-        }
-        if self.queue.has_waiting() && !self.queue.is_blocked() {
-            self.sent(driver);
-        }
+    fn sent(&mut self, driver: &mut Epoll, result: &std::io::Result<()>) {
+        self.outbox.sent(driver, TOKEN, &mut self.output.0, result);
     }
 }

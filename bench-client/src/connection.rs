@@ -4,7 +4,7 @@ use std::{io, mem, time::Duration};
 
 use wireloop::{
     http::Established,
-    io::{SendQueue, Token},
+    io::{SendState, SendStates, Token},
     ws::{
         CloseFrame, Deflation, Event, Input, Kind, Limits, ReadMode, Receiver, Role, Rules, Sender,
     },
@@ -42,7 +42,7 @@ pub(crate) struct Connection {
     /// Its number among all connections of all threads.
     number: u32,
     pub(crate) state: State,
-    pub(crate) queue: SendQueue,
+    pub(crate) output: SendState,
     receiver: Receiver,
     sender: Sender,
     /// If the connection is secured.
@@ -71,6 +71,16 @@ pub(crate) enum State {
     Closed,
 }
 
+/// The connections of a thread, for the outbox.
+pub(crate) struct States<'c>(pub(crate) &'c mut [Connection]);
+
+impl SendStates for States<'_> {
+    fn send_state(&mut self, token: Token) -> Option<&mut SendState> {
+        let connection = self.0.get_mut(token.index as usize)?;
+        (connection.token == token).then_some(&mut connection.output)
+    }
+}
+
 impl Connection {
     /// A connection that is being made since now.
     pub(crate) fn new(token: Token, group: usize, number: u32, now: Duration) -> Self {
@@ -79,7 +89,7 @@ impl Connection {
             group: group as u16,
             number,
             state: State::Connecting(now),
-            queue: SendQueue::default(),
+            output: SendState::default(),
             receiver: Receiver::default(),
             sender: Sender::default(),
             tls: None,
@@ -247,7 +257,7 @@ impl Connection {
                     let reason = error.to_string();
                     let frame = CloseFrame { code: error.close_code(), reason: &reason };
                     let key = run.mask(self.group());
-                    let _ = self.sender.close(&mut run.batch.bytes, Some(frame), key);
+                    let _ = self.sender.close(run.outbox.buffer(), Some(frame), key);
                     break Err(error.into());
                 }
             }

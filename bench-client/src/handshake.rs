@@ -46,7 +46,7 @@ impl Opening {
             deflate: protocol.compression.offer(),
             headers: &plan.headers,
         };
-        self.handshake = Some(ClientHandshake::start(&request, &mut run.batch.bytes)?);
+        self.handshake = Some(ClientHandshake::start(&request, run.outbox.buffer())?);
         Ok(())
     }
 

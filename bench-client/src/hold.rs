@@ -286,7 +286,7 @@ impl<D: Driver> Client<D> {
 
     /// One pass: receives from everything that is ready.
     fn pass(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.driver.wait(timeout)?;
+        self.driver.wait(timeout, &mut Vec::new())?;
         while let Some(completion) = self.driver.next() {
             match completion {
                 Completion::Received { token, bytes } => {

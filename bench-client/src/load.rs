@@ -63,10 +63,6 @@ pub(crate) struct Loader<'p, D> {
     failed: Vec<(Token, Failure)>,
     /// Connections that are still to be made: the server's queue was full.
     postponed: Vec<Token>,
-    /// Connections that have more to send than what is in the batch, and those that had more than
-    /// what was in the last one.
-    awaiting: Vec<Token>,
-    flushed: Vec<Token>,
     /// Messages of an open loop that are due.
     due: Vec<Due>,
 }
@@ -101,8 +97,6 @@ impl<'p, D: Driver> Loader<'p, D> {
             watch: None,
             failed: Vec::new(),
             postponed: Vec::new(),
-            awaiting: Vec::new(),
-            flushed: Vec::new(),
             due: Vec::new(),
         }
     }

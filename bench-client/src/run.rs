@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt, rngs::StdRng};
 use wireloop::{
-    io::SendBatch,
+    io::Outbox,
     ws::{Deflater, Workspace},
 };
 
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Run<'p> {
     pub(crate) plan: &'p Plan,
-    pub(crate) batch: SendBatch,
+    pub(crate) outbox: Outbox,
     /// Since the last trial ended.
     pub(crate) tally: Tally,
     /// Since the current second began.
@@ -46,7 +46,7 @@ impl<'p> Run<'p> {
     pub(crate) fn new(plan: &'p Plan) -> Self {
         let mut run = Self {
             plan,
-            batch: SendBatch::default(),
+            outbox: Outbox::default(),
             tally: Tally::default(),
             intervals: vec![Interval::default(); plan.groups.len()],
             keys: Keys::new(),

@@ -7,7 +7,7 @@ use crate::{
     Error,
     config::HIGH_WATER_BYTES,
     http::DeflateParams,
-    io::{SendBatch, Token},
+    io::Token,
     ws::{
         CloseCode, CloseFrame, Context, Deflation, Kind, Misuse, ProtocolError, ReadMode, Sender,
     },
@@ -96,7 +96,8 @@ impl Link {
         payload: &[u8],
         desk: &mut Desk,
     ) -> Result<(), Misuse> {
-        let Desk { batch: SendBatch { bytes: out, .. }, deflater, .. } = desk;
+        let Desk { outbox, deflater, .. } = desk;
+        let out = outbox.buffer();
         match self.rare.as_mut().and_then(|rare| rare.deflation.as_mut()) {
             None => self.sender.message(out, kind, payload, None),
             Some(deflation) => {
@@ -205,7 +206,7 @@ impl Channel<'_> {
     }
 
     pub(crate) fn token(&self) -> Token {
-        self.desk.token
+        self.desk.outbox.token()
     }
 
     /// Sends a whole message.
@@ -294,7 +295,7 @@ impl Channel<'_> {
 
     /// How much output the peer has not taken.
     pub(crate) fn pending_bytes(&self) -> usize {
-        self.desk.queued_bytes + self.desk.out_bytes() + self.link.held_bytes()
+        self.desk.outbox.queued_bytes() + self.desk.out_bytes() + self.link.held_bytes()
     }
 
     /// Whether the completions of sends are due.
@@ -339,7 +340,7 @@ impl Channel<'_> {
     }
 
     pub(crate) fn handle(&self) -> Handle {
-        Handle::new(self.desk.token, Arc::clone(&self.desk.shared.inbox))
+        Handle::new(self.token(), Arc::clone(&self.desk.shared.inbox))
     }
 
     pub(super) fn tick(&self) -> Tick {

@@ -1,13 +1,19 @@
 //! What connections are given: by their worker to work with, and by the application as answers.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
 
-use super::{AnySession, Inbox, Tick, echo::Echo};
+use super::{AnySession, Connection, Inbox, Tick, echo::Echo};
 use crate::{
     Config,
     config::Compression,
     http::{Date, DeflateParams, Request, Response},
-    io::{SendBatch, Token},
+    io::{Outbox, Token},
     ws::{Deflater, Workspace},
 };
 
@@ -51,21 +57,34 @@ pub(crate) struct Context {
     pub(super) workspace: Workspace,
 }
 
+/// A context that has begun with the output of one connection. Whatever a connection does takes
+/// one, so what it sends cannot be taken for the output of another.
+#[derive(Debug)]
+pub(crate) struct Turn<'c>(&'c mut Context);
+
+impl Deref for Turn<'_> {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        self.0
+    }
+}
+
+impl DerefMut for Turn<'_> {
+    fn deref_mut(&mut self) -> &mut Context {
+        self.0
+    }
+}
+
 /// The part of it that a session's calls reach.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    /// The connection's.
-    pub(crate) token: Token,
     /// The time of this pass.
     pub(crate) now: Duration,
     /// The date for HTTP.
     pub(crate) date: Date,
-    /// Output is appended to its bytes.
-    pub(crate) batch: SendBatch,
-    /// Where the connection's output begins.
-    pub(crate) out_start: usize,
-    /// Output of earlier passes that the kernel has not taken.
-    pub(super) queued_bytes: usize,
+    /// Where output is appended.
+    pub(crate) outbox: Outbox,
     pub(super) deflater: Deflater,
     /// A message that is sent back from where it was received.
     pub(super) echo: Echo,
@@ -83,12 +102,9 @@ impl Context {
             workspace.warm_up();
         }
         let desk = Desk {
-            token: Token { index: 0, generation: 0 },
             now: Duration::ZERO,
             date: Date::default(),
-            batch: SendBatch::default(),
-            out_start: 0,
-            queued_bytes: 0,
+            outbox: Outbox::default(),
             deflater: Deflater::new(compression.level, compression.threshold_bytes),
             echo: Echo::default(),
             shared,
@@ -98,9 +114,9 @@ impl Context {
 
     /// Begins with a connection: what is appended from now on is its output.
     #[inline]
-    pub(crate) fn turn_to(&mut self, token: Token) {
-        self.desk.token = token;
-        self.desk.out_start = self.desk.batch.bytes.len();
+    pub(crate) fn turn_to(&mut self, token: Token, connection: &Connection) -> Turn<'_> {
+        self.desk.outbox.begin(token, &connection.output);
+        Turn(self)
     }
 
     pub(super) fn tick(&self) -> Tick {
@@ -116,7 +132,7 @@ impl Desk {
     /// Where output is appended.
     #[inline]
     pub(super) fn out(&mut self) -> &mut Vec<u8> {
-        &mut self.batch.bytes
+        self.outbox.buffer()
     }
 
     /// Whether a payload can be sent from where it was received.
@@ -128,6 +144,6 @@ impl Desk {
     /// How much output the connection has made since it was turned to.
     #[inline]
     pub(super) fn out_bytes(&self) -> usize {
-        self.batch.bytes.len() - self.out_start + self.echo.bytes()
+        self.outbox.scope_bytes() + self.echo.bytes()
     }
 }

@@ -25,7 +25,7 @@ pub use inbox::{Handle, HandleError};
 pub use session::{Frame, Received};
 
 pub(crate) use channel::Channel;
-pub(crate) use context::{Answer, Application, Context, Desk, Shared};
+pub(crate) use context::{Answer, Application, Context, Desk, Shared, Turn};
 pub(crate) use inbox::{Command, Inbox};
 pub(crate) use session::AnySession;
 pub(crate) use slab::Connections;
@@ -40,7 +40,7 @@ use crate::{
     Config, Error,
     config::{HIGH_WATER_BYTES, READ_AHEAD_BYTES},
     http::DeflateParams,
-    io::SendQueue,
+    io::SendState,
     ws::{CloseCode, CloseFrame, Input},
 };
 
@@ -55,13 +55,15 @@ pub(crate) enum Step {
 
 /// A connection, from the moment it was accepted until its socket is closed: one cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Connection {
     /// That of its token.
     generation: u32,
     /// When something arrived last (Active), or the connection last got on (Accepting), or its
     /// end began (Terminating).
     last_progress: Tick,
-    output: SendQueue<Incoming>,
+    output: SendState,
+    incoming: Incoming,
     state: State,
 }
 
@@ -111,7 +113,8 @@ impl Connection {
         Self {
             generation,
             last_progress: now,
-            output: SendQueue::default(),
+            output: SendState::default(),
+            incoming: Incoming::default(),
             state: State::Accepting(Box::new(Opening::new(peer))),
         }
     }
@@ -121,12 +124,13 @@ impl Connection {
         self.generation
     }
 
-    pub(crate) fn output(&mut self) -> &mut SendQueue<impl Sized> {
+    pub(crate) fn output(&mut self) -> &mut SendState {
         &mut self.output
     }
 
     /// Takes bytes that have arrived. Returns which of them, as they are then, are to be sent.
-    pub(crate) fn received(&mut self, bytes: &mut [u8], cx: &mut Context) -> Option<Range<usize>> {
+    pub(crate) fn received(&mut self, bytes: &mut [u8], mut cx: Turn<'_>) -> Option<Range<usize>> {
+        let cx = &mut *cx;
         if let State::Active(active) = &mut self.state {
             self.last_progress = cx.tick();
             active.link.awaits_pong = false;
@@ -139,17 +143,18 @@ impl Connection {
     /// Decides whether the echo can be sent from where it is; or else copies it.
     #[inline(never)]
     fn send_back(&mut self, bytes: &mut [u8], cx: &mut Context) -> Option<Range<usize>> {
-        let Desk { echo, batch, out_start, .. } = &mut cx.desk;
-        let is_free = self.output.is_free(batch);
-        let echo = echo.place(bytes, &mut batch.bytes, *out_start, is_free)?;
-        self.output.claim(batch);
+        let Desk { echo, outbox, .. } = &mut cx.desk;
+        let is_free = outbox.is_free(&self.output);
+        let start = outbox.scope_start();
+        let echo = echo.place(bytes, outbox.buffer(), start, is_free)?;
+        outbox.claim(&mut self.output);
         Some(echo)
     }
 
     /// Nothing more will arrive.
-    pub(crate) fn receive_ended(&mut self, result: std::io::Result<()>, cx: &mut Context) {
-        if self.output.owner != Incoming::Broken {
-            self.output.owner = Incoming::Ended;
+    pub(crate) fn receive_ended(&mut self, result: std::io::Result<()>, mut cx: Turn<'_>) {
+        if self.incoming != Incoming::Broken {
+            self.incoming = Incoming::Ended;
         }
         match result {
             Ok(()) => match &mut self.state {
@@ -160,40 +165,40 @@ impl Connection {
                 }
                 State::Terminating(_) => {}
             },
-            Err(error) => self.break_off(Error::Io(error), cx.tick()),
+            Err(error) => self.break_off(Error::Io(error), &mut cx),
         }
-        self.advance(&mut Input::new(&mut []), cx);
+        self.advance(&mut Input::new(&mut []), &mut cx);
     }
 
     /// The kernel took what was sent, or will not.
-    pub(crate) fn sent(&mut self, result: std::io::Result<()>, cx: &mut Context) {
+    pub(crate) fn sent(&mut self, result: std::io::Result<()>, mut cx: Turn<'_>) {
         match result {
             Ok(()) => {
                 if matches!(self.state, State::Accepting(_)) {
                     self.last_progress = cx.tick();
                 }
             }
-            Err(error) => self.break_off(Error::Io(error), cx.tick()),
+            Err(error) => self.break_off(Error::Io(error), &mut cx),
         }
-        self.advance(&mut Input::new(&mut []), cx);
+        self.advance(&mut Input::new(&mut []), &mut cx);
     }
 
-    /// Whether something follows when output has been taken.
-    pub(crate) fn awaits_sent(&self) -> bool {
-        if self.output.has_waiting() {
-            return true;
-        }
+    /// Whether the connection needs to know when its output has been taken, of which
+    /// `pending_bytes` wait.
+    pub(crate) fn awaits_sent(&self, pending_bytes: usize) -> bool {
         match &self.state {
             State::Accepting(opening) => opening.awaits_sent(),
-            State::Active(active) => active.link.completions_wait || !self.wants_receive(),
+            State::Active(active) => {
+                active.link.completions_wait || !self.wants_receive(pending_bytes)
+            }
             State::Terminating(_) => true,
         }
     }
 
     /// Does what another thread asked for.
-    pub(crate) fn command(&mut self, command: Command, cx: &mut Context) {
+    pub(crate) fn command(&mut self, command: Command, mut cx: Turn<'_>) {
         let State::Active(active) = &mut self.state else { return };
-        let mut channel = channel(&mut active.link, &self.output, &mut cx.desk);
+        let mut channel = Channel { link: &mut active.link, desk: &mut cx.desk };
         match command {
             Command::Send { kind, payload, .. } => channel.send_from_handle(kind, payload),
             Command::Close { code, reason, .. } => {
@@ -204,17 +209,17 @@ impl Connection {
             }
             Command::Stop => {}
         }
-        self.advance(&mut Input::new(&mut []), cx);
+        self.advance(&mut Input::new(&mut []), &mut cx);
     }
 
     /// Begins to end the connection because the server stops.
-    pub(crate) fn stop(&mut self, cx: &mut Context) {
+    pub(crate) fn stop(&mut self, mut cx: Turn<'_>) {
         match &mut self.state {
             State::Accepting(opening) if !opening.awaits_sent() => self.terminate(cx.tick()),
             State::Accepting(opening) => opening.end_after_response(),
             State::Active(active) => {
                 let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
-                let mut channel = channel(&mut active.link, &self.output, &mut cx.desk);
+                let mut channel = Channel { link: &mut active.link, desk: &mut cx.desk };
                 // Refused if the connection is closing already.
                 let _ = channel.close(Some(frame));
             }
@@ -223,21 +228,23 @@ impl Connection {
     }
 
     /// Ends the connection at once.
-    pub(crate) fn abort(&mut self, cx: &mut Context) {
-        self.break_off(Error::Closed, cx.tick());
-        self.advance(&mut Input::new(&mut []), cx);
+    pub(crate) fn abort(&mut self, mut cx: Turn<'_>) {
+        self.break_off(Error::Closed, &mut cx);
+        self.advance(&mut Input::new(&mut []), &mut cx);
     }
 
     /// Does what is due, if it is.
-    pub(crate) fn check_deadlines(&mut self, cx: &mut Context) {
+    pub(crate) fn check_deadlines(&mut self, mut cx: Turn<'_>) {
         if !self.deadline(&cx.desk.shared).has_come(cx.tick()) {
             return;
         }
         match &self.state {
-            State::Active(active) if active.link.close_begun().is_none() => self.check_active(cx),
-            _ => self.break_off(Error::CloseTimeout, cx.tick()),
+            State::Active(active) if active.link.close_begun().is_none() => {
+                self.check_active(&mut cx);
+            }
+            _ => self.break_off(Error::CloseTimeout, &mut cx),
         }
-        self.advance(&mut Input::new(&mut []), cx);
+        self.advance(&mut Input::new(&mut []), &mut cx);
     }
 
     /// When the next deadline is.
@@ -260,16 +267,18 @@ impl Connection {
         }
     }
 
-    /// Whether the driver is to start (`Some(true)`) or stop (`Some(false)`) receiving.
-    pub(crate) fn change_receiving(&mut self) -> Option<bool> {
+    /// Whether the driver is to start (`Some(true)`) or stop (`Some(false)`) receiving, now that
+    /// `pending_bytes` of output wait.
+    pub(crate) fn change_receiving(&mut self, pending_bytes: usize) -> Option<bool> {
         if matches!(self.state, State::Terminating(Termination::Closing)) {
             // The driver knows the connection no more.
             return None;
         }
-        let wanted = if self.wants_receive() { Incoming::Receiving } else { Incoming::Paused };
-        let is_open = matches!(self.output.owner, Incoming::Receiving | Incoming::Paused);
-        (is_open && wanted != self.output.owner).then(|| {
-            self.output.owner = wanted;
+        let wanted =
+            if self.wants_receive(pending_bytes) { Incoming::Receiving } else { Incoming::Paused };
+        let is_open = matches!(self.incoming, Incoming::Receiving | Incoming::Paused);
+        (is_open && wanted != self.incoming).then(|| {
+            self.incoming = wanted;
             wanted == Incoming::Receiving
         })
     }
@@ -279,10 +288,8 @@ impl Connection {
         let State::Terminating(termination) = &mut self.state else { return None };
         let (next, step) = match termination {
             Termination::Closing => return None,
-            _ if self.output.owner == Incoming::Broken => (Termination::Closing, Step::Close),
-            Termination::Flushing | Termination::Draining
-                if self.output.owner == Incoming::Ended =>
-            {
+            _ if self.incoming == Incoming::Broken => (Termination::Closing, Step::Close),
+            Termination::Flushing | Termination::Draining if self.incoming == Incoming::Ended => {
                 if !self.output.is_idle() {
                     return None;
                 }
@@ -298,13 +305,13 @@ impl Connection {
         Some(step)
     }
 
-    fn wants_receive(&self) -> bool {
-        if matches!(self.output.owner, Incoming::Ended | Incoming::Broken) {
+    fn wants_receive(&self, pending_bytes: usize) -> bool {
+        if matches!(self.incoming, Incoming::Ended | Incoming::Broken) {
             return false;
         }
         match &self.state {
             State::Accepting(opening) => {
-                !opening.awaits_sent() && self.output.pending_bytes() <= HIGH_WATER_BYTES
+                !opening.awaits_sent() && pending_bytes <= HIGH_WATER_BYTES
             }
             State::Active(active) => {
                 let is_closing = active.link.sender.is_closed();
@@ -313,7 +320,7 @@ impl Connection {
                     || active.receiver.backlog_bytes() <= READ_AHEAD_BYTES;
                 reads
                     && !active.link.has_ended()
-                    && (is_closing || self.output.pending_bytes() <= HIGH_WATER_BYTES)
+                    && (is_closing || pending_bytes <= HIGH_WATER_BYTES)
             }
             State::Terminating(termination) => *termination == Termination::Draining,
         }
@@ -328,11 +335,11 @@ impl Connection {
 
     fn run(&mut self, input: &mut Input<'_>, cx: &mut Context) {
         if let State::Accepting(opening) = &mut self.state {
-            match opening.run(input, self.output.pending_bytes(), &mut cx.desk) {
+            match opening.run(input, &mut cx.desk) {
                 Opened::Waiting => {}
                 Opened::Finished => self.terminate(cx.tick()),
                 Opened::Broken => {
-                    self.output.owner = Incoming::Broken;
+                    self.incoming = Incoming::Broken;
                     self.terminate(cx.tick());
                 }
                 Opened::Upgraded(session, deflate, mut rest) => {
@@ -353,14 +360,14 @@ impl Connection {
         self.last_progress = cx.tick();
         self.state = State::Active(Active::new(session, deflate));
         if let State::Active(Active { session, link, .. }) = &mut self.state {
-            session.start(&mut channel(link, &self.output, &mut cx.desk));
+            session.start(&mut Channel { link, desk: &mut cx.desk });
         }
     }
 
     fn run_active(&mut self, input: &mut Input<'_>, cx: &mut Context) {
         if let State::Active(Active { session, receiver, link }) = &mut self.state {
             let Context { desk, workspace } = cx;
-            let mut channel = channel(link, &self.output, desk);
+            let mut channel = Channel { link, desk };
             let progress = Active::run(&mut **session, receiver, &mut channel, input, workspace);
             cx.workspace.trim();
             cx.desk.deflater.trim();
@@ -378,9 +385,11 @@ impl Connection {
     }
 
     /// The connection is of no more use; `error` is what its session is told.
-    fn break_off(&mut self, error: Error, now: Tick) {
-        self.output.owner = Incoming::Broken;
-        self.output.give_up();
+    fn break_off(&mut self, error: Error, cx: &mut Context) {
+        let now = cx.tick();
+        self.incoming = Incoming::Broken;
+        let token = cx.desk.outbox.token();
+        cx.desk.outbox.give_up(token, &mut self.output);
         match &mut self.state {
             State::Accepting(_) => self.terminate(now),
             State::Active(active) => {
@@ -398,7 +407,7 @@ impl Connection {
             State::Accepting(opening) => opening.panicked(&mut cx.desk),
             State::Active(active) => {
                 let frame = CloseFrame { code: CloseCode::INTERNAL_ERROR, reason: "" };
-                let mut channel = channel(&mut active.link, &self.output, &mut cx.desk);
+                let mut channel = Channel { link: &mut active.link, desk: &mut cx.desk };
                 // Refused if a Close has been sent already.
                 let _ = channel.close(Some(frame));
             }
@@ -423,7 +432,7 @@ impl Connection {
             return;
         }
         if active.link.awaits_pong {
-            self.break_off(Error::PongTimeout, cx.tick());
+            self.break_off(Error::PongTimeout, cx);
         } else if let State::Active(active) = &mut self.state {
             active.link.awaits_pong = true;
             let payload = active.link.ping.start(cx.desk.now);
@@ -441,15 +450,4 @@ impl Connection {
             Some(interval) => self.last_progress.after(interval),
         }
     }
-}
-
-/// Lends the link to a session.
-#[inline]
-fn channel<'a>(
-    link: &'a mut channel::Link,
-    output: &SendQueue<Incoming>,
-    desk: &'a mut Desk,
-) -> Channel<'a> {
-    desk.queued_bytes = output.pending_bytes();
-    Channel { link, desk }
 }

@@ -98,15 +98,10 @@ impl Opening {
     }
 
     /// Takes all the input: answers the requests that are complete, one after the other.
-    pub(super) fn run(
-        &mut self,
-        input: &mut Input<'_>,
-        queued_bytes: usize,
-        desk: &mut Desk,
-    ) -> Opened {
+    pub(super) fn run(&mut self, input: &mut Input<'_>, desk: &mut Desk) -> Opened {
         self.is_held = false;
         loop {
-            let pending = queued_bytes + desk.out_bytes();
+            let pending = desk.outbox.queued_bytes() + desk.out_bytes();
             if self.continue_body(pending, desk.out()).is_err() {
                 return Opened::Broken;
             }
@@ -182,7 +177,7 @@ impl Opening {
             http10: after.http10,
             date: desk.date.text(),
         };
-        response.write_head(&mut desk.batch.bytes, options);
+        response.write_head(desk.outbox.buffer(), options);
         self.is_last |= !after.keep_alive;
         match response.into_body() {
             _ if !after.with_body => {}
@@ -253,9 +248,9 @@ fn handle(request: Request<'_>, peer: Option<SocketAddr>, desk: &mut Desk) -> Ha
         keep_alive: request.keep_alive() && !request.framing().has_body() && !request.is_upgrade(),
         http10: request.version() < Version::HTTP_11,
     };
-    let Desk { shared, batch, .. } = desk;
+    let Desk { shared, outbox, .. } = desk;
     let compression = shared.config.compression.as_ref();
-    match shared.application.answer(request, peer, compression, &mut batch.bytes) {
+    match shared.application.answer(request, peer, compression, outbox.buffer()) {
         Answer::Respond(response) => Handled::Response(response, after),
         Answer::Upgraded(session, deflate) => Handled::Upgraded(session, deflate),
     }

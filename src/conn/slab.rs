@@ -3,7 +3,7 @@
 use slab::Slab;
 
 use super::Connection;
-use crate::io::Token;
+use crate::io::{SendState, SendStates, Token};
 
 /// Connections in a slab. A token whose connection has gone finds nothing, although its place
 /// may be in use again.
@@ -51,6 +51,12 @@ impl Connections {
             generation: connection.generation(),
         };
         self.slab.iter().map(token).collect()
+    }
+}
+
+impl SendStates for Connections {
+    fn send_state(&mut self, token: Token) -> Option<&mut SendState> {
+        self.get(token).map(|connection| connection.output())
     }
 }
 

@@ -21,7 +21,7 @@ use rustix::{io::Errno, net::Shutdown};
 mod listeners;
 
 use self::listeners::Listeners;
-use super::{Address, Completion, Driver, SendBatch, Token, Waker, sys, timer::Timer};
+use super::{Address, Completion, Driver, SendBatch, Token, Unsent, Waker, sys, timer::Timer};
 
 /// What one receive may bring. Small enough to stay in the second-level cache together with what
 /// is sent in reply, and twice what a message of 64 KiB needs to come in one piece.
@@ -66,7 +66,8 @@ pub struct Epoll {
     turns: usize,
     pass_bytes_left: usize,
     done: VecDeque<Done>,
-    unsent: Vec<(Token, io::Result<usize>)>,
+    /// What the next wait reports.
+    unsent: Vec<Unsent>,
     buffer: Box<[u8]>,
 }
 
@@ -274,10 +275,10 @@ impl Epoll {
             Ok(taken) if taken == bytes.len() => {}
             Ok(taken) => {
                 let bytes = bytes[taken..].to_vec();
-                self.unsent.push((token, Ok(bytes.len())));
+                self.unsent.push(Unsent { token, result: Ok(bytes.len()) });
                 self.waiting.insert(token.index, Waiting::Send { bytes, sent: 0 });
             }
-            Err(error) => self.unsent.push((token, Err(error.into()))),
+            Err(error) => self.unsent.push(Unsent { token, result: Err(error.into()) }),
         }
         true
     }
@@ -380,15 +381,6 @@ impl Driver for Epoll {
         batch.clear();
     }
 
-    fn unsent(&mut self) -> Option<(Token, io::Result<usize>)> {
-        while let Some((token, result)) = self.unsent.pop() {
-            if self.socket(token).is_some() {
-                return Some((token, result));
-            }
-        }
-        None
-    }
-
     fn send(&mut self, token: Token, bytes: Vec<u8>) {
         if self.socket(token).is_some() {
             self.waiting.insert(token.index, Waiting::Send { bytes, sent: 0 });
@@ -412,7 +404,7 @@ impl Driver for Epoll {
         }
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, timeout: Option<Duration>, unsent: &mut Vec<Unsent>) -> io::Result<()> {
         let timeout = if self.has_work() { Some(Duration::ZERO) } else { timeout };
         let timeout = match timeout {
             // Without a descriptor left for the timer, the wait is as coarse as epoll's own.
@@ -427,6 +419,11 @@ impl Driver for Epoll {
             Ok(()) => self.take_events(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
+        }
+        while let Some(one) = self.unsent.pop() {
+            if self.socket(one.token).is_some() {
+                unsent.push(one);
+            }
         }
         self.turns = self.readable.len();
         self.pass_bytes_left = PASS_BYTES;
@@ -495,7 +492,7 @@ mod tests {
         });
         let mut waits = 0;
         while driver.now() + TIMER_SLACK < due {
-            driver.wait(Some(due.saturating_sub(driver.now()))).unwrap();
+            driver.wait(Some(due.saturating_sub(driver.now())), &mut Vec::new()).unwrap();
             while driver.next().is_some() {}
             waits += 1;
         }

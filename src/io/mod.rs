@@ -7,13 +7,12 @@
 //!
 //! # The contract
 //!
-//! - One pass is: [`wait`](Driver::wait), [`unsent`](Driver::unsent) and then
-//!   [`next`](Driver::next) until they return `None`, [`flush`](Driver::flush). A pass is bounded
-//!   in bytes and in accepted connections; what is left over comes in the next one, whose `wait`
-//!   then does not block.
+//! - One pass is: [`wait`](Driver::wait), [`next`](Driver::next) until it returns `None`,
+//!   [`flush`](Driver::flush). A pass is bounded in bytes and in accepted connections; what is
+//!   left over comes in the next one, whose `wait` then does not block.
 //! - One send per connection is in flight at a time. A send of a batch is taken for granted unless
-//!   [`unsent`](Driver::unsent) says otherwise, which is asked after the next wait and before
-//!   everything else: nearly all sends succeed at once, and need not be looked at again.
+//!   the next [`wait`](Driver::wait) reports it as [`Unsent`]: nearly all sends succeed at once,
+//!   and need not be looked at again. An [`Outbox`] keeps these rules for its user.
 //! - Every other operation that was accepted completes exactly once, or many times where it says
 //!   so. Nothing completes within the call that starts it.
 //! - What the kernel did not take at once is the driver's affair; it completes when everything was
@@ -25,14 +24,14 @@
 use std::{fmt, io, mem, net::SocketAddr, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 mod epoll;
-mod send_queue;
+mod outbox;
 pub mod sim;
 pub mod sys;
 mod timer;
 mod uring;
 
 pub use epoll::Epoll;
-pub use send_queue::SendQueue;
+pub use outbox::{Outbox, SendState, SendStates};
 pub use uring::Uring;
 
 /// Names a connection to the driver: a place in a table, and the number of its present use, so
@@ -100,8 +99,8 @@ pub enum Completion<'a, S> {
         /// How it ended.
         result: io::Result<()>,
     },
-    /// The kernel took all that was left [unsent](Driver::unsent) or [sent](Driver::send) by
-    /// itself, or will not.
+    /// The kernel took all that was left [`Unsent`] or was [sent](Driver::send) by itself, or
+    /// will not.
     Sent {
         /// The connection.
         token: Token,
@@ -115,6 +114,16 @@ pub enum Completion<'a, S> {
     },
     /// Another thread used the [`Waker`].
     Woken,
+}
+
+/// A send of a batch that the kernel did not take as a whole.
+#[derive(Debug)]
+pub struct Unsent {
+    /// The connection.
+    pub token: Token,
+    /// How many bytes are left, for which [`Completion::Sent`] follows; or why none will be
+    /// taken, and then nothing follows.
+    pub result: io::Result<usize>,
 }
 
 /// An I/O interface of the kernel, or a simulation of it. See the [contract](self#the-contract).
@@ -182,10 +191,6 @@ pub trait Driver: Sized {
     /// after each send, which may be made only in the next wait.
     fn flush(&mut self, batch: &mut SendBatch, made: impl FnMut(Token));
 
-    /// A send of the last batch that was not taken as a whole: how many bytes are left, of which
-    /// [`Completion::Sent`] will tell; or why none will be taken.
-    fn unsent(&mut self) -> Option<(Token, io::Result<usize>)>;
-
     /// Sends bytes that have a buffer of their own: [`Completion::Sent`].
     fn send(&mut self, token: Token, bytes: Vec<u8>);
 
@@ -195,12 +200,14 @@ pub trait Driver: Sized {
     /// Closes the connection and gives up what is in flight: [`Completion::Closed`].
     fn close(&mut self, token: Token);
 
-    /// Waits until there is a completion, or for `timeout` (`None`: for ever).
+    /// Waits until there is a completion, or for `timeout` (`None`: for ever). Appends to
+    /// `unsent` which sends of the last batch were cut short; connections that have been closed
+    /// since are left out.
     ///
     /// # Errors
     ///
     /// The kernel's; the driver is then of no more use.
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+    fn wait(&mut self, timeout: Option<Duration>, unsent: &mut Vec<Unsent>) -> io::Result<()>;
 
     /// The next completion of this pass.
     fn next(&mut self) -> Option<Completion<'_, Self::Stream>>;

@@ -22,7 +22,7 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{Address, Completion, Driver, SendBatch, Token, Waker};
+use super::{Address, Completion, Driver, SendBatch, Token, Unsent, Waker};
 
 /// How likely each fault is, in thousandths of the occasions it has.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,7 +54,7 @@ pub struct Sim {
     is_accepting: bool,
     is_listening: bool,
     done: VecDeque<Done>,
-    unsent: Vec<(Token, io::Result<usize>)>,
+    unsent: Vec<Unsent>,
     /// The places that may have something to receive in this pass.
     turns: Vec<u32>,
     buffer: Vec<u8>,
@@ -356,15 +356,11 @@ impl Driver for Sim {
             let left = self.socket(token).sending.as_ref().map_or(0, VecDeque::len);
             match result {
                 Some(Ok(())) => {}
-                Some(Err(error)) => self.unsent.push((token, Err(error))),
-                None => self.unsent.push((token, Ok(left))),
+                Some(Err(error)) => self.unsent.push(Unsent { token, result: Err(error) }),
+                None => self.unsent.push(Unsent { token, result: Ok(left) }),
             }
         }
         batch.clear();
-    }
-
-    fn unsent(&mut self) -> Option<(Token, io::Result<usize>)> {
-        self.unsent.pop()
     }
 
     fn send(&mut self, token: Token, bytes: Vec<u8>) {
@@ -387,7 +383,7 @@ impl Driver for Sim {
         assert!(!self.pipes[pipe].is_closed, "{token:?}: closed twice");
         self.pipes[pipe].is_closed = true;
         self.sockets[token.index as usize] = None;
-        self.unsent.retain(|(other, _)| *other != token);
+        self.unsent.retain(|unsent| unsent.token != token);
         self.done.retain(|done| match done {
             Done::Sent(other, _) => *other != token,
             _ => true,
@@ -395,7 +391,8 @@ impl Driver for Sim {
         self.done.push_back(Done::Closed(token));
     }
 
-    fn wait(&mut self, _timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, _timeout: Option<Duration>, unsent: &mut Vec<Unsent>) -> io::Result<()> {
+        unsent.append(&mut self.unsent);
         self.begin_pass();
         self.now += Duration::from_micros(self.rng.u64(1..500));
         Ok(())

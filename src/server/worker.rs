@@ -13,7 +13,9 @@ use std::{
 use super::{balance::Seat, deadlines::Deadlines};
 use crate::{
     Config,
-    conn::{Application, Command, Connection, Connections, Context, Inbox, Shared, Step, Tick},
+    conn::{
+        Application, Command, Connection, Connections, Context, Inbox, Shared, Step, Tick, Turn,
+    },
     io::{Completion, Driver, Token},
     session::Routes,
 };
@@ -33,10 +35,6 @@ pub struct Worker<D: Driver> {
     /// What it deals connections by, if there are others.
     seat: Option<Seat<D::Stream>>,
     deadlines: Deadlines,
-    /// Connections for which something follows when the batch is taken.
-    awaiting: Vec<Token>,
-    /// The same of the batch that was flushed.
-    flushed: Vec<Token>,
     due: Vec<u32>,
     listeners: usize,
     /// When accepting is tried again.
@@ -86,8 +84,6 @@ impl<D: Driver> Worker<D> {
             open,
             seat,
             deadlines: Deadlines::new(now),
-            awaiting: Vec::new(),
-            flushed: Vec::new(),
             due: Vec::new(),
             listeners: count,
             accept_again: None,
@@ -113,13 +109,16 @@ impl<D: Driver> Worker<D> {
     ///
     /// The driver's, when it is of no more use.
     pub fn pass(&mut self) -> io::Result<bool> {
-        self.driver.wait(self.timeout())?;
+        let timeout = self.timeout();
+        self.cx.desk.outbox.wait(&mut self.driver, timeout, &mut self.connections)?;
         self.cx.desk.now = self.driver.now();
         self.cx.desk.date.set(SystemTime::now());
-        self.take_results();
+        while let Some((token, result)) = self.cx.desk.outbox.next_result() {
+            self.sent(token, result);
+        }
         self.take_completions();
         self.sweep();
-        self.flush();
+        self.cx.desk.outbox.flush(&mut self.driver, |_| {});
         Ok(self.stopping.is_none() || self.connections.len() > 0)
     }
 
@@ -153,7 +152,7 @@ impl<D: Driver> Worker<D> {
 
     fn timeout(&self) -> Option<Duration> {
         let has_ended = self.stopping.is_some() && self.connections.len() == 0;
-        if has_ended || !self.cx.desk.batch.is_empty() || !self.flushed.is_empty() {
+        if has_ended {
             return Some(Duration::ZERO);
         }
         let now = Tick::at(self.driver.now());
@@ -163,47 +162,20 @@ impl<D: Driver> Worker<D> {
         Some(next.until(now))
     }
 
-    /// Learns what became of the last batch.
-    fn take_results(&mut self) {
-        while let Some((token, result)) = self.driver.unsent() {
-            match result {
-                Ok(left) => {
-                    if let Some(connection) = self.connections.get(token) {
-                        connection.output().blocked(token, left, &mut self.cx.desk.batch);
-                    }
-                }
-                Err(error) => self.sent(token, Err(error)),
-            }
-        }
-        let mut flushed = std::mem::take(&mut self.flushed);
-        for token in flushed.drain(..) {
-            if self.connections.get(token).is_some_and(|c| !c.output().is_blocked()) {
-                self.sent(token, Ok(()));
-            }
-        }
-        self.flushed = flushed;
-    }
-
-    /// Sends what the pass has produced, each connection's output with one send.
-    fn flush(&mut self) {
-        self.driver.flush(&mut self.cx.desk.batch, |_| {});
-        std::mem::swap(&mut self.awaiting, &mut self.flushed);
-    }
-
     fn take_completions(&mut self) {
         while let Some(completion) = self.driver.next() {
             match completion {
                 Completion::Received { token, bytes } => {
                     if let Some(connection) = self.connections.get(token) {
-                        self.cx.turn_to(token);
-                        if let Some(echo) = connection.received(bytes, &mut self.cx) {
+                        let turn = self.cx.turn_to(token, connection);
+                        if let Some(echo) = connection.received(bytes, turn) {
                             self.driver.send_back(token, echo);
                         }
                         self.settle(token);
                     }
                 }
                 Completion::ReceiveEnded { token, result } => {
-                    self.with(token, |connection, cx| connection.receive_ended(result, cx));
+                    self.with(token, |connection, turn| connection.receive_ended(result, turn));
                 }
                 Completion::Sent { token, result } => self.sent(token, result),
                 Completion::Accepted { stream, peer, .. } => self.accepted(stream, peer),
@@ -280,8 +252,7 @@ impl<D: Driver> Worker<D> {
             self.uncount();
             return;
         }
-        self.cx.turn_to(token);
-        self.settle(token);
+        self.with(token, |_, _| {});
     }
 
     /// The time of this pass.
@@ -334,13 +305,9 @@ impl<D: Driver> Worker<D> {
 
     fn sent(&mut self, token: Token, result: io::Result<()>) {
         let Some(connection) = self.connections.get(token) else { return };
-        let next = connection.output().sent();
-        if let Some(bytes) = next.filter(|_| result.is_ok()) {
-            self.driver.send(token, bytes);
-        }
-        self.cx.turn_to(token);
-        connection.sent(result, &mut self.cx);
-        self.settle(token);
+        let outbox = &mut self.cx.desk.outbox;
+        outbox.sent(&mut self.driver, token, connection.output(), &result);
+        self.with(token, |connection, turn| connection.sent(result, turn));
     }
 
     fn closed(&mut self, token: Token) {
@@ -357,17 +324,17 @@ impl<D: Driver> Worker<D> {
             match command {
                 Command::Stop => self.stop(),
                 Command::Send { token, .. } | Command::Close { token, .. } => {
-                    self.with(token, |connection, cx| connection.command(command, cx));
+                    self.with(token, |connection, turn| connection.command(command, turn));
                 }
             }
         }
     }
 
     /// Does something to a connection, and what follows from it.
-    fn with(&mut self, token: Token, action: impl FnOnce(&mut Connection, &mut Context)) {
+    fn with(&mut self, token: Token, action: impl FnOnce(&mut Connection, Turn<'_>)) {
         if let Some(connection) = self.connections.get(token) {
-            self.cx.turn_to(token);
-            action(connection, &mut self.cx);
+            let turn = self.cx.turn_to(token, connection);
+            action(connection, turn);
             self.settle(token);
         }
     }
@@ -376,18 +343,21 @@ impl<D: Driver> Worker<D> {
     fn settle(&mut self, token: Token) {
         let tick = self.tick();
         let Some(connection) = self.connections.get(token) else { return };
-        let desk = &mut self.cx.desk;
-        connection.output().submit(token, &mut desk.batch, desk.out_start);
-        if connection.output().is_in(&desk.batch) && connection.awaits_sent() {
-            connection.output().await_result();
-            self.awaiting.push(token);
+        let outbox = &mut self.cx.desk.outbox;
+        outbox.submit(connection.output());
+        let pending = outbox.pending_bytes(token, connection.output());
+        if outbox.is_unawaited(connection.output()) && connection.awaits_sent(pending) {
+            outbox.await_result(connection.output());
         }
         match connection.next_step(tick) {
             Some(Step::Shutdown) => self.driver.shutdown(token),
-            Some(Step::Close) => self.driver.close(token),
+            Some(Step::Close) => {
+                outbox.give_up(token, connection.output());
+                self.driver.close(token);
+            }
             None => {}
         }
-        match connection.change_receiving() {
+        match connection.change_receiving(pending) {
             Some(true) => self.driver.receive(token),
             Some(false) => self.driver.pause_receive(token),
             None => {}

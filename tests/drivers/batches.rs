@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use wireloop::io::{Driver, SendBatch, SendQueue};
+use wireloop::io::{Driver, Outbox, SendState, SendStates, Token};
 
 use crate::{
     attach_one,
@@ -21,22 +21,31 @@ fn a_connection_is_free_to_send_in_each_batch() {
     drivers().for_each(|kind| on_driver!(kind, check));
 }
 
+/// The only connection there is.
+struct One(SendState);
+
+impl SendStates for One {
+    fn send_state(&mut self, _: Token) -> Option<&mut SendState> {
+        Some(&mut self.0)
+    }
+}
+
 fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
     let mut driver = driver().expect("there are descriptors left");
     let mut far = attach_one(&mut driver, 0);
-    let mut batch = SendBatch::default();
-    let mut queue = SendQueue::<()>::default();
+    let mut outbox = Outbox::default();
+    let mut one = One(SendState::default());
     for pass in 0..20_u8 {
-        assert!(queue.is_free(&batch), "pass {pass}");
+        assert!(outbox.is_free(&one.0), "pass {pass}");
         // Not all passes have output.
         if pass % 5 != 3 {
-            let start = batch.bytes.len();
-            batch.bytes.push(pass);
-            queue.submit(token(0), &mut batch, start);
+            outbox.begin(token(0), &one.0);
+            outbox.buffer().push(pass);
+            outbox.submit(&mut one.0);
         }
-        driver.flush(&mut batch, |_| {});
-        driver.wait(Some(Duration::ZERO)).expect("the driver works");
-        assert!(driver.unsent().is_none());
+        outbox.flush(&mut driver, |_| {});
+        outbox.wait(&mut driver, Some(Duration::ZERO), &mut one).expect("the driver works");
+        assert!(outbox.next_result().is_none() && one.0.is_idle());
     }
     let mut bytes = [0; 16];
     far.read_exact(&mut bytes).expect("it was sent");

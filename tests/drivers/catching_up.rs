@@ -32,7 +32,7 @@ fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
             far
         })
         .collect();
-    driver.wait(Some(Duration::ZERO)).expect("the driver works");
+    driver.wait(Some(Duration::ZERO), &mut Vec::new()).expect("the driver works");
     for mut peer in &peers {
         peer.write_all(b"x").expect("it is open");
     }
@@ -42,7 +42,7 @@ fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
 
 /// How many connections a pass has received something from.
 fn received(driver: &mut impl Driver) -> usize {
-    driver.wait(Some(Duration::ZERO)).expect("the driver works");
+    driver.wait(Some(Duration::ZERO), &mut Vec::new()).expect("the driver works");
     let mut count = 0;
     while let Some(completion) = driver.next() {
         count += usize::from(matches!(completion, Completion::Received { .. }));

@@ -4,7 +4,7 @@
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
-use wireloop::io::{Driver, SendBatch, sys};
+use wireloop::io::{Driver, SendBatch, Unsent, sys};
 
 use crate::{
     attach_one,
@@ -31,9 +31,9 @@ fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
         batch.push(token(index), start);
     }
     driver.flush(&mut batch, |_| {});
-    driver.wait(Some(Duration::ZERO)).expect("the driver works");
-    let mut failed: Vec<u32> = Vec::new();
-    while let Some((token, result)) = driver.unsent() {
+    let (mut unsent, mut failed) = (Vec::new(), Vec::new());
+    driver.wait(Some(Duration::ZERO), &mut unsent).expect("the driver works");
+    for Unsent { token, result } in unsent {
         assert_eq!(result.expect_err("nobody hears it").kind(), io::ErrorKind::BrokenPipe);
         failed.push(token.index);
     }

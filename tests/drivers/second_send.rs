@@ -21,6 +21,7 @@ fn a_second_send_is_refused() {
         // More than a pair of sockets takes.
         driver.send(token(0), vec![byte; 8 << 20]);
     }
-    let error = driver.wait(Some(Duration::ZERO)).expect_err("there is one in flight");
+    let error =
+        driver.wait(Some(Duration::ZERO), &mut Vec::new()).expect_err("there is one in flight");
     assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
 }

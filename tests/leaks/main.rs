@@ -142,7 +142,8 @@ fn serve<D>(
     // Epoll's first wait that is shorter than it counts makes a timer, which stays; before that it
     // has the listener to look at. Nobody connects yet.
     for _ in 0..2 {
-        worker.driver().wait(Some(Duration::from_millis(1))).expect("the driver works");
+        let wait = worker.driver().wait(Some(Duration::from_millis(1)), &mut Vec::new());
+        wait.expect("the driver works");
         while worker.driver().next().is_some() {}
     }
     let files = open_files();
@@ -173,7 +174,7 @@ fn room(driver: &mut impl Driver<Stream = OwnedFd>) -> usize {
     let (mut most, mut empty) = (0, 0);
     // A pass may bring nothing but the news that there is something.
     while empty < 5 {
-        driver.wait(Some(Duration::ZERO)).expect("the driver works");
+        driver.wait(Some(Duration::ZERO), &mut Vec::new()).expect("the driver works");
         let mut received = 0;
         while let Some(completion) = driver.next() {
             if let Completion::Received { bytes, .. } = completion {

@@ -10,10 +10,10 @@ use crate::{measure::failure::Failure, run::Run};
 impl Connection {
     /// 5.5.3: a server that pings and does not read gets no more than the first answers.
     pub(super) fn answer(&self, payload: &[u8], run: &mut Run<'_>) {
-        if self.queue.pending_bytes() <= PENDING_MAX {
+        if run.outbox.queued_bytes() <= PENDING_MAX {
             let key = run.mask(self.group());
             // Refused after a Close, when no answer is due.
-            let _ = self.sender.pong(&mut run.batch.bytes, payload, key);
+            let _ = self.sender.pong(run.outbox.buffer(), payload, key);
         }
     }
 
@@ -28,11 +28,11 @@ impl Connection {
 
     /// Sends a ping that says when it was sent.
     pub(crate) fn ping(&self, now: Duration, run: &mut Run<'_>) {
-        if self.queue.pending_bytes() <= PENDING_MAX {
+        if run.outbox.queued_bytes() <= PENDING_MAX {
             let payload = (now.as_nanos() as u64).to_be_bytes();
             let key = run.mask(self.group());
             // Refused only after a Close, and then the connection is not open.
-            let _ = self.sender.ping(&mut run.batch.bytes, &payload, key);
+            let _ = self.sender.ping(run.outbox.buffer(), &payload, key);
         }
     }
 
@@ -49,7 +49,7 @@ impl Connection {
         }
         let key = run.mask(self.group());
         // This end has sent no Close yet, and the peer's code has been checked.
-        let _ = self.sender.close(&mut run.batch.bytes, frame, key);
+        let _ = self.sender.close(run.outbox.buffer(), frame, key);
         Err(Failure::ClosedByServer(code.0))
     }
 
@@ -58,7 +58,7 @@ impl Connection {
         let code = run.group(self.group()).arguments.protocol.close_code;
         let frame = CloseFrame { code, reason: "" };
         let key = run.mask(self.group());
-        if self.is_open() && self.sender.close(&mut run.batch.bytes, Some(frame), key).is_ok() {
+        if self.is_open() && self.sender.close(run.outbox.buffer(), Some(frame), key).is_ok() {
             self.state = State::Closing;
         }
     }

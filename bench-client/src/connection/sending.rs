@@ -2,7 +2,7 @@
 
 use std::{mem, time::Duration};
 
-use wireloop::io::SendBatch;
+use wireloop::io::Outbox;
 
 use super::{Connection, PENDING_MAX};
 use crate::{
@@ -64,7 +64,7 @@ impl Connection {
         let plan = run.group(group);
         plan.payloads.write(self.number, sequence as u32, &mut run.scratch);
         let key = run.mask(group);
-        let out = &mut run.batch.bytes;
+        let out = run.outbox.buffer();
         let start = out.len();
         let sent = match (&mut self.deflation, plan.arguments.protocol.fragment) {
             (Some(deflation), _) => {
@@ -103,7 +103,7 @@ impl Connection {
         while let Some(fragment) = fragments.next() {
             let key = run.mask(group);
             let is_final = fragments.peek().is_none();
-            let out = &mut run.batch.bytes;
+            let out = run.outbox.buffer();
             sent = self.sender.fragment(out, kind, is_final, fragment, key);
         }
         run.scratch = payload;
@@ -113,17 +113,20 @@ impl Connection {
         }
     }
 
-    /// Whether a message of an open loop may be sent behind so many bytes of others: there is a limit
-    /// to those without an answer, and another to what the server does not read.
-    pub(crate) fn has_room(&self, most: usize, before: usize) -> bool {
-        self.in_flight() < most && self.queue.pending_bytes() + before <= PENDING_MAX
+    /// Whether a message of an open loop may be sent: there is a limit to those without an answer,
+    /// and another to what the server does not read.
+    pub(crate) fn has_room(&self, most: usize, outbox: &Outbox) -> bool {
+        let pending_bytes = outbox.queued_bytes() + outbox.scope_bytes();
+        self.in_flight() < most && pending_bytes <= PENDING_MAX
     }
 
-    /// Puts TLS records in the place of what was appended to the batch since `start`.
-    pub(crate) fn seal(&mut self, batch: &mut SendBatch, start: usize) {
+    /// Submits what the connection has appended to the outbox, as TLS records where it is secured.
+    pub(crate) fn submit(&mut self, outbox: &mut Outbox) {
         if let Some(tls) = &mut self.tls {
-            tls.seal(&mut batch.bytes, start);
+            let start = outbox.scope_start();
+            tls.seal(outbox.buffer(), start);
         }
+        outbox.submit(&mut self.output);
     }
 
     /// The kernel was given what was sent since the last call, at `time`.

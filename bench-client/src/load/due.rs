@@ -78,8 +78,7 @@ impl<D: Driver> Loader<'_, D> {
         let most = self.run.group(group).arguments.load.max_in_flight.get();
         let mut left = messages.iter();
         self.with(*index, |connection, now, run| {
-            let start = run.batch.bytes.len();
-            while connection.left > 0 && connection.has_room(most, run.batch.bytes.len() - start) {
+            while connection.left > 0 && connection.has_room(most, &run.outbox) {
                 let Some(message) = left.next() else { break };
                 connection.send(message.intended, now, run);
             }

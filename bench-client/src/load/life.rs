@@ -184,7 +184,7 @@ impl<D: Driver> Loader<'_, D> {
                     connection.leave_if_done(now, run);
                 }),
                 Timer::Receive => self.read_again(token, now),
-                Timer::GiveUp => self.driver.close(token),
+                Timer::GiveUp => self.close_socket(token),
                 Timer::Replace => {
                     self.squads[self.connections[index].group()].wait(index);
                 }

@@ -2,11 +2,11 @@
 
 use std::{io, mem, time::Duration};
 
-use wireloop::io::{Completion, Driver, SendBatch, Token};
+use wireloop::io::{Completion, Driver, Token};
 
 use super::{Loader, POSTPONED};
 use crate::{
-    connection::{Connection, State, ended, not_connected},
+    connection::{Connection, State, States, ended, not_connected},
     crew::Link,
     measure::failure::Failure,
     run::Run,
@@ -19,22 +19,25 @@ impl<'p, D: Driver> Loader<'p, D> {
         self.open_waiting();
         let now = self.now();
         let due = self.run.timers.due().min(self.opening_due());
-        let mut timeout = match self.run.batch.is_empty() && self.flushed.is_empty() {
-            true => timeout.min(due.saturating_sub(now)),
-            false => Duration::ZERO,
-        };
+        let mut timeout = timeout.min(due.saturating_sub(now));
+        if self.run.outbox.is_busy() {
+            timeout = Duration::ZERO;
+        }
         if !self.postponed.is_empty() {
             self.begin_postponed();
             timeout = timeout.min(POSTPONED);
         }
         // What does not wait is work: io_uring sends in it.
         let waits_from = (!timeout.is_zero()).then_some(now);
-        self.driver.wait(Some(timeout))?;
+        let states = &mut States(&mut self.connections);
+        self.run.outbox.wait(&mut self.driver, Some(timeout), states)?;
         let now = self.now();
         if let Some(watch) = &mut self.watch {
             watch.waited(waits_from.unwrap_or(now), now);
         }
-        self.take_results();
+        while let Some((token, result)) = self.run.outbox.next_result() {
+            self.sent(token, result);
+        }
         if now >= self.next_second {
             self.publish(link);
         }
@@ -46,15 +49,15 @@ impl<'p, D: Driver> Loader<'p, D> {
                 Completion::Received { token, bytes } => {
                     let now = self.run.plan.now();
                     let connection = &mut self.connections[token.index as usize];
-                    let start = self.run.batch.bytes.len();
+                    self.run.outbox.begin(token, &connection.output);
                     let was_opening = connection.opening_since().is_some();
                     let (group, length) = (connection.group(), bytes.len());
                     let result = connection.received(bytes, now, &mut self.run);
-                    submit(connection, start, &mut self.run.batch, &mut self.awaiting);
+                    connection.submit(&mut self.run.outbox);
                     self.opening -= usize::from(was_opening && connection.is_open());
                     self.failed.extend(result.err().map(|failure| (token, failure)));
                     if connection.is_closed() {
-                        self.driver.close(token);
+                        self.close_socket(token);
                     }
                     self.rest(group, token, length, now);
                 }
@@ -73,35 +76,16 @@ impl<'p, D: Driver> Loader<'p, D> {
         Ok(())
     }
 
-    /// Learns what became of the last batch.
-    fn take_results(&mut self) {
-        while let Some((token, result)) = self.driver.unsent() {
-            let connection = &mut self.connections[token.index as usize];
-            match result {
-                Ok(left) => connection.queue.blocked(token, left, &mut self.run.batch),
-                Err(error) => self.failed.push((token, ended(Err(error), connection.is_open()))),
-            }
-        }
-        let mut flushed = mem::take(&mut self.flushed);
-        for token in flushed.drain(..) {
-            let connection = &self.connections[token.index as usize];
-            if connection.token == token && !connection.queue.is_blocked() {
-                self.sent(token, Ok(()));
-            }
-        }
-        self.flushed = flushed;
-    }
-
     fn connected(&mut self, token: Token, result: io::Result<()>) {
         if let Err(error) = result {
             self.fail(token, not_connected(&error));
             return;
         }
-        let start = self.run.batch.bytes.len();
         let connection = &mut self.connections[token.index as usize];
+        self.run.outbox.begin(token, &connection.output);
         let now = self.run.plan.now();
         let started = connection.connected(now, &mut self.run);
-        submit(connection, start, &mut self.run.batch, &mut self.awaiting);
+        connection.submit(&mut self.run.outbox);
         match started {
             Ok(()) => self.driver.receive(token),
             Err(failure) => self.fail(token, failure),
@@ -112,27 +96,23 @@ impl<'p, D: Driver> Loader<'p, D> {
         let connection = &mut self.connections[token.index as usize];
         let now = self.run.plan.now();
         connection.stamp(now, &mut self.run);
-        match (result, connection.queue.sent()) {
-            (Ok(()), Some(next)) => self.driver.send(token, next),
-            (Ok(()), None) => {}
-            (Err(error), _) => {
-                let was_open = connection.is_open();
-                self.fail(token, ended(Err(error), was_open));
-            }
+        self.run.outbox.sent(&mut self.driver, token, &mut connection.output, &result);
+        if let Err(error) = result {
+            let was_open = connection.is_open();
+            self.fail(token, ended(Err(error), was_open));
         }
     }
 
     /// Sends the output of the pass. Each message is stamped with the moment before its write.
     fn flush(&mut self) {
         let Self { driver, run, connections, .. } = self;
-        let mut batch = mem::take(&mut run.batch);
+        let mut outbox = mem::take(&mut run.outbox);
         let mut before_write = run.plan.now();
-        driver.flush(&mut batch, |token| {
+        outbox.flush(driver, |token| {
             connections[token.index as usize].stamp(before_write, run);
             before_write = run.plan.now();
         });
-        run.batch = batch;
-        mem::swap(&mut self.awaiting, &mut self.flushed);
+        run.outbox = outbox;
         for (token, failure) in mem::take(&mut self.failed) {
             self.fail(token, failure);
         }
@@ -151,6 +131,13 @@ impl<'p, D: Driver> Loader<'p, D> {
                 self.run.fails(group, failure);
             }
         }
+        self.close_socket(token);
+    }
+
+    /// Closes the socket; what waits to be sent is dropped.
+    pub(super) fn close_socket(&mut self, token: Token) {
+        let connection = &mut self.connections[token.index as usize];
+        self.run.outbox.give_up(token, &mut connection.output);
         self.driver.close(token);
     }
 
@@ -162,29 +149,13 @@ impl<'p, D: Driver> Loader<'p, D> {
     ) {
         let connection = &mut self.connections[index];
         if connection.is_open() {
-            let start = self.run.batch.bytes.len();
+            self.run.outbox.begin(connection.token, &connection.output);
             action(connection, self.run.plan.now(), &mut self.run);
-            submit(connection, start, &mut self.run.batch, &mut self.awaiting);
+            connection.submit(&mut self.run.outbox);
         }
     }
 
     pub(super) fn now(&self) -> Duration {
         self.run.plan.now()
-    }
-}
-
-/// Sends what the connection has appended to the batch since `start`.
-fn submit(
-    connection: &mut Connection,
-    start: usize,
-    batch: &mut SendBatch,
-    awaiting: &mut Vec<Token>,
-) {
-    connection.seal(batch, start);
-    let queue = &mut connection.queue;
-    queue.submit(connection.token, batch, start);
-    if queue.is_in(batch) && queue.has_waiting() {
-        queue.await_result();
-        awaiting.push(connection.token);
     }
 }

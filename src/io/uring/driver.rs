@@ -19,7 +19,7 @@ use super::{
     sockets::{Done, Sockets},
     tag::Kind,
 };
-use crate::io::{Address, Completion, Driver, SendBatch, Token, Waker, sys};
+use crate::io::{Address, Completion, Driver, SendBatch, Token, Unsent, Waker, sys};
 
 /// The io_uring driver.
 #[derive(Debug)]
@@ -256,15 +256,6 @@ impl Driver for Uring {
         batch.clear();
     }
 
-    fn unsent(&mut self) -> Option<(Token, io::Result<usize>)> {
-        while let Some((token, result)) = self.sockets.unsent.pop() {
-            if self.sockets.is_open(token) {
-                return Some((token, result));
-            }
-        }
-        None
-    }
-
     fn send(&mut self, token: Token, bytes: Vec<u8>) {
         let result = self.sockets.send(token, bytes, &mut self.ring);
         self.note(result);
@@ -287,11 +278,17 @@ impl Driver for Uring {
         }
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        match self.error.take() {
-            Some(error) => Err(error),
-            None => self.wait_or_fail(timeout),
+    fn wait(&mut self, timeout: Option<Duration>, unsent: &mut Vec<Unsent>) -> io::Result<()> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
         }
+        self.wait_or_fail(timeout)?;
+        while let Some(one) = self.sockets.unsent.pop() {
+            if self.sockets.is_open(one.token) {
+                unsent.push(one);
+            }
+        }
+        Ok(())
     }
 
     fn next(&mut self) -> Option<Completion<'_, OwnedFd>> {

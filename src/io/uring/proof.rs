@@ -56,12 +56,12 @@ fn send(driver: &mut Uring, bytes: &[u8]) -> io::Result<Vec<u8>> {
     batch.push(FROM, 0);
     driver.flush(&mut batch, |_| {});
     let start = driver.now();
-    let (mut received, mut left) = (Vec::new(), None);
+    let (mut received, mut unsent, mut left) = (Vec::new(), Vec::new(), None);
     let mut has_sent = false;
     while received.len() < bytes.len() && driver.now() - start < PATIENCE {
-        driver.wait(Some(PATIENCE))?;
-        while let Some((_, result)) = driver.unsent() {
-            left = Some(result?);
+        driver.wait(Some(PATIENCE), &mut unsent)?;
+        for one in unsent.drain(..) {
+            left = Some(one.result?);
         }
         while let Some(completion) = driver.next() {
             match completion {
@@ -91,7 +91,7 @@ fn close(driver: &mut Uring) -> io::Result<bool> {
     let start = driver.now();
     let mut closed = 0;
     while closed < 2 && driver.now() - start < PATIENCE {
-        driver.wait(Some(PATIENCE))?;
+        driver.wait(Some(PATIENCE), &mut Vec::new())?;
         while let Some(completion) = driver.next() {
             closed += usize::from(matches!(completion, Completion::Closed { .. }));
         }

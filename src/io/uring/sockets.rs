@@ -19,7 +19,7 @@ use super::{
     Event, READABLE, Ring, Span, WRITABLE,
     tag::{self, Kind},
 };
-use crate::io::{Token, sys};
+use crate::io::{Token, Unsent, sys};
 
 /// A connection from which nothing came for this long, or up to twice as long, is polled.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
@@ -37,7 +37,8 @@ pub(super) struct Sockets {
     /// When those that are quiet are looked for.
     look: Option<Duration>,
     pub(super) done: VecDeque<Done>,
-    pub(super) unsent: Vec<(Token, io::Result<usize>)>,
+    /// What the next wait reports.
+    pub(super) unsent: Vec<Unsent>,
 }
 
 /// What has completed and was not yet returned.
@@ -332,11 +333,11 @@ impl Sockets {
         match rest {
             Ok(rest) if rest.is_empty() => Ok(()),
             Ok(rest) => {
-                self.unsent.push((token, Ok(rest.len())));
+                self.unsent.push(Unsent { token, result: Ok(rest.len()) });
                 self.send(token, rest, ring)
             }
             Err(error) => {
-                self.unsent.push((token, Err(error)));
+                self.unsent.push(Unsent { token, result: Err(error) });
                 Ok(())
             }
         }
