@@ -339,7 +339,15 @@ pub(crate) fn ended(result: io::Result<()>, was_open: bool) -> Failure {
     match result {
         Ok(()) if was_open => Failure::Ended,
         Ok(()) => Failure::HandshakeEnded,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Failure::Reset,
+        // A send after a reset that nothing has received yet fails with a broken pipe.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            ) =>
+        {
+            Failure::Reset
+        }
         Err(error) => Failure::Network(error.raw_os_error().unwrap_or(0)),
     }
 }
