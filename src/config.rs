@@ -21,6 +21,10 @@ pub struct Config {
     /// How many bytes one receive may bring: 128 KiB. A worker has one buffer of this size. With
     /// one byte, everything that can be cut is cut; for tests.
     pub receive_bytes: usize,
+    /// How much a connection may do before others have their turn, in units of about the cost of a
+    /// small message, or of 4 KiB that are inflated, deflated or copied: 1,024. What is left comes
+    /// in its next turn. With one, each turn is cut that can be; for tests.
+    pub turn_work: u32,
     /// How many bytes of output may wait for a peer that does not take them: 1 MiB. Whoever
     /// sends when more than this waits has the connection closed with 1008, so the most that is
     /// kept is this and one message.
@@ -50,6 +54,7 @@ impl Default for Config {
             head: http::Limits::default(),
             frames: ws::Limits::default(),
             receive_bytes: 128 << 10,
+            turn_work: 1024,
             send_queue_bytes: 1 << 20,
             compression: Some(Compression::default()),
             connections: 1_000_000,

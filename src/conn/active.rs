@@ -10,13 +10,9 @@ use crate::{
     ws::{CloseCode, CloseFrame, Event, Input, Misuse, ReadMode, Receiver, Role, Rules, Workspace},
 };
 
-/// How many completions of a session are called before other connections have their turn. Those
-/// that are left wait for the next event. No session gets here by sending, which ends when the
-/// output is full; one that repeats a refused send for ever does.
-const CALLS_MAX: usize = 100_000;
-
-/// The same once a Close frame has been sent, when every send is refused. After the end, a
-/// session that goes on regardless is dropped then.
+/// How many completions of a session are called once a Close frame has been sent, when every send
+/// is refused, before the peer is listened to. After the end, a session that goes on regardless is
+/// dropped then.
 const CLOSING_CALLS_MAX: usize = 1000;
 
 /// A WebSocket connection.
@@ -45,8 +41,9 @@ impl Active {
         Self { session, receiver: Receiver::default(), link: Link::new(deflate) }
     }
 
-    /// Takes all the input and does all that is due. The session's continuations run here, one
-    /// after the other, whatever they ask for: this is the loop that keeps the stack flat.
+    /// Takes the input and does what is due, as far as the connection's share of the pass reaches.
+    /// The session's continuations run here, one after the other, whatever they ask for: this is
+    /// the loop that keeps the stack flat.
     pub(super) fn run(
         session: &mut dyn AnySession,
         receiver: &mut Receiver,
@@ -69,6 +66,9 @@ impl Active {
                     Ok(event) => take_event(session, channel, event, true),
                     Err(error) => channel.fail(Error::Protocol(error)),
                 }
+                if !channel.desk.pace.spend() {
+                    return Progress::Going;
+                }
             }
             if channel.link.has_overflowed() {
                 channel.fail(Error::SendQueueFull);
@@ -77,9 +77,12 @@ impl Active {
                 return wind_up(session, receiver, channel, &rules, workspace);
             }
             let is_closing = channel.link.sender.is_closed();
-            let calls_max = if is_closing { CLOSING_CALLS_MAX } else { CALLS_MAX };
-            if channel.link.completions_wait && calls < calls_max && session.run_next(channel) {
+            let may_call = !is_closing || calls < CLOSING_CALLS_MAX;
+            if channel.link.completions_wait && may_call && session.run_next(channel) {
                 calls += 1;
+                if !channel.desk.pace.spend() {
+                    return Progress::Going;
+                }
                 continue;
             }
             if channel.link.take_time_out() {
@@ -96,7 +99,13 @@ impl Active {
             let mode = if discards { Some(ReadMode::Frame) } else { wanted };
             match receiver.next_event(input, mode, &rules, workspace) {
                 Ok(None) => return Progress::Going,
-                Ok(Some(event)) => take_event(session, channel, event, !discards),
+                Ok(Some(event)) => {
+                    channel.desk.pace.charge(event.payload().len());
+                    take_event(session, channel, event, !discards);
+                    if !channel.desk.pace.spend() {
+                        return Progress::Going;
+                    }
+                }
                 Err(error) => {
                     // 7.1.7: nothing behind the fault is read. What arrived before it is, which
                     // can only be something while nobody is waiting.

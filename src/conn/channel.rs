@@ -96,8 +96,9 @@ impl Link {
         payload: &[u8],
         desk: &mut Desk,
     ) -> Result<(), Misuse> {
-        let Desk { outbox, deflater, .. } = desk;
+        let Desk { outbox, deflater, pace, .. } = desk;
         let out = outbox.buffer();
+        pace.charge(payload.len());
         match self.rare.as_mut().and_then(|rare| rare.deflation.as_mut()) {
             None => self.sender.message(out, kind, payload, None),
             Some(deflation) => {

@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use super::{AnySession, Connection, Inbox, Tick, echo::Echo};
+use super::{AnySession, Connection, Inbox, Tick, echo::Echo, pace::Pace};
 use crate::{
     Config,
     config::Compression,
     http::{Date, DeflateParams, Request, Response},
-    io::{Outbox, Token},
+    io::{Clock, Outbox, Token},
     ws::{Deflater, Workspace},
 };
 
@@ -83,6 +83,14 @@ pub(crate) struct Desk {
     pub(crate) now: Duration,
     /// The date for HTTP.
     pub(crate) date: Date,
+    /// What had arrived by then has been received: deadlines that had not passed then are kept.
+    pub(crate) seen: Duration,
+    /// The time of the pass, and the connection's share of it.
+    pub(crate) pace: Pace,
+    /// If the connection's turn was cut: how much of the end of its input it has not taken.
+    pub(crate) left_bytes: usize,
+    /// The same: input that the connection had kept and has not taken, which comes before that.
+    pub(crate) left_kept: Vec<u8>,
     /// Where output is appended.
     pub(crate) outbox: Outbox,
     pub(super) deflater: Deflater,
@@ -94,7 +102,7 @@ pub(crate) struct Desk {
 impl Context {
     /// The context of a worker. What inflating takes apart from the message is taken now, so that
     /// no peer makes the process grow by more than its message.
-    pub(crate) fn new(shared: Shared) -> Self {
+    pub(crate) fn new(shared: Shared, clock: Clock) -> Self {
         let config = &shared.config;
         let compression = config.compression.clone().unwrap_or_default();
         let mut workspace = Workspace::new();
@@ -103,6 +111,10 @@ impl Context {
         }
         let desk = Desk {
             now: Duration::ZERO,
+            seen: Duration::ZERO,
+            pace: Pace::new(clock, config.turn_work),
+            left_bytes: 0,
+            left_kept: Vec::new(),
             date: Date::default(),
             outbox: Outbox::default(),
             deflater: Deflater::new(compression.level, compression.threshold_bytes),
@@ -116,6 +128,7 @@ impl Context {
     #[inline]
     pub(crate) fn turn_to(&mut self, token: Token, connection: &Connection) -> Turn<'_> {
         self.desk.outbox.begin(token, &connection.output);
+        self.desk.pace.begin_turn();
         Turn(self)
     }
 
@@ -127,6 +140,11 @@ impl Context {
 impl Desk {
     pub(super) fn tick(&self) -> Tick {
         Tick::at(self.now)
+    }
+
+    /// See [`seen`](Self::seen).
+    pub(super) fn seen(&self) -> Tick {
+        Tick::at(self.seen)
     }
 
     /// Where output is appended.

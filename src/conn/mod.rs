@@ -16,6 +16,7 @@ mod context;
 mod echo;
 mod inbox;
 mod opening;
+mod pace;
 mod ping;
 mod session;
 mod slab;
@@ -136,8 +137,27 @@ impl Connection {
             active.link.awaits_pong = false;
         }
         cx.desk.echo.begin(bytes);
+        cx.desk.pace.charge(bytes.len());
         self.advance(&mut Input::new(bytes), cx);
         if cx.desk.echo.end() { self.send_back(bytes, cx) } else { None }
+    }
+
+    /// Goes on with input that was held back, or with what was to be done in an earlier turn.
+    pub(crate) fn resume(&mut self, held: &mut [u8], mut cx: Turn<'_>) {
+        self.advance(&mut Input::new(held), &mut cx);
+    }
+
+    /// Bytes have arrived, and are held back.
+    pub(crate) fn arrived(&mut self, now: Tick) {
+        if let State::Active(active) = &mut self.state {
+            self.last_progress = now;
+            active.link.awaits_pong = false;
+        }
+    }
+
+    /// Whether the connection takes input.
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.incoming == Incoming::Receiving
     }
 
     /// Decides whether the echo can be sent from where it is; or else copies it.
@@ -235,7 +255,7 @@ impl Connection {
 
     /// Does what is due, if it is.
     pub(crate) fn check_deadlines(&mut self, mut cx: Turn<'_>) {
-        if !self.deadline(&cx.desk.shared).has_come(cx.tick()) {
+        if !self.deadline(&cx.desk.shared).has_come(cx.desk.seen()) {
             return;
         }
         match &self.state {
@@ -331,6 +351,9 @@ impl Connection {
         if catch_unwind(AssertUnwindSafe(|| self.run(input, cx))).is_err() {
             self.panicked(cx);
         }
+        if cx.desk.pace.is_cut() {
+            cx.desk.left_bytes = input.rest().len();
+        }
     }
 
     fn run(&mut self, input: &mut Input<'_>, cx: &mut Context) {
@@ -344,7 +367,12 @@ impl Connection {
                 }
                 Opened::Upgraded(session, deflate, mut rest) => {
                     self.upgrade(session, deflate, cx);
-                    self.run_active(&mut Input::new(&mut rest), cx);
+                    let mut rest = Input::new(&mut rest);
+                    self.run_active(&mut rest, cx);
+                    if cx.desk.pace.is_cut() {
+                        cx.desk.left_kept.extend_from_slice(rest.rest());
+                        return;
+                    }
                 }
             }
         }
@@ -422,7 +450,7 @@ impl Connection {
 
     /// Pings, misses a pong, or ends a read that has waited for too long.
     fn check_active(&mut self, cx: &mut Context) {
-        let now = cx.tick();
+        let now = cx.desk.seen();
         let State::Active(active) = &mut self.state else { return };
         if active.link.read_deadline().is_some_and(|deadline| deadline.has_come(now)) {
             active.link.time_out();

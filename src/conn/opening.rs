@@ -17,6 +17,9 @@ use crate::{
 /// How much of a response's body is read at a time.
 const BODY_CHUNK_BYTES: usize = 64 << 10;
 
+/// A request costs about as much as so many bytes of messages.
+const REQUEST_BYTES: usize = 64 << 10;
+
 /// An HTTP connection.
 #[derive(Debug)]
 pub(super) struct Opening {
@@ -120,7 +123,13 @@ impl Opening {
                 Err(error) => Handled::Response(Response::rejected(error), self.at_last()),
             };
             match handled {
-                Handled::Response(response, after) => self.respond(response, &after, desk),
+                Handled::Response(response, after) => {
+                    self.respond(response, &after, desk);
+                    desk.pace.charge(REQUEST_BYTES);
+                    if !desk.pace.spend() {
+                        return Opened::Waiting;
+                    }
+                }
                 Handled::Upgraded(session, deflate) => {
                     return Opened::Upgraded(session, deflate, self.kept.rest().to_vec());
                 }

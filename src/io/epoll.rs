@@ -12,23 +12,23 @@ use std::{
     ops::Range,
     os::fd::{AsRawFd, OwnedFd},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use mio::{Interest, unix::SourceFd};
 use rustix::{io::Errno, net::Shutdown};
 
-mod listeners;
+mod ready;
 
-use self::listeners::Listeners;
-use super::{Address, Completion, Driver, SendBatch, Token, Unsent, Waker, sys, timer::Timer};
+use self::ready::Ready;
+use super::{
+    Address, Clock, Completion, Driver, SendBatch, Token, Unsent, Waker, listeners::Listeners, sys,
+    timer::Timer,
+};
 
 /// What one receive may bring. Small enough to stay in the second-level cache together with what
 /// is sent in reply, and twice what a message of 64 KiB needs to come in one piece.
 const RECEIVE_BYTES: usize = 128 << 10;
-
-/// What one pass may receive, so that what was read is still cached when its answers are sent.
-const PASS_BYTES: usize = 512 << 10;
 
 /// How many events one wait may bring.
 const EVENTS: usize = 1024;
@@ -55,16 +55,12 @@ pub struct Epoll {
     timer: Option<Timer>,
     /// When it goes off, if it has been set and has not.
     timer_due: Duration,
-    start: Instant,
+    clock: Clock,
     sockets: Vec<Option<Socket>>,
     /// What some sockets do when they become writable, by their index.
     waiting: HashMap<u32, Waiting>,
     listeners: Listeners,
-    /// Sockets that are receiving and may have something, in order of arrival.
-    readable: VecDeque<Token>,
-    /// How many of `readable` may still be served in this pass.
-    turns: usize,
-    pass_bytes_left: usize,
+    ready: Ready,
     done: VecDeque<Done>,
     /// What the next wait reports.
     unsent: Vec<Unsent>,
@@ -90,7 +86,7 @@ struct Socket {
     is_readable: bool,
     /// The peer has ended its direction, or the socket has failed: a short read is not the end.
     is_ending: bool,
-    /// Whether the socket stands in `readable`.
+    /// Whether the socket stands in `ready`.
     is_queued: bool,
 }
 
@@ -116,13 +112,11 @@ impl Epoll {
             waker,
             timer: None,
             timer_due: Duration::ZERO,
-            start: Instant::now(),
+            clock: Clock::start(),
             sockets: Vec::new(),
             waiting: HashMap::new(),
             listeners: Listeners::default(),
-            readable: VecDeque::new(),
-            turns: 0,
-            pass_bytes_left: 0,
+            ready: Ready::default(),
             done: VecDeque::new(),
             unsent: Vec::new(),
             buffer: vec![0; RECEIVE_BYTES].into_boxed_slice(),
@@ -165,18 +159,20 @@ impl Epoll {
             && !socket.is_queued
         {
             socket.is_queued = true;
-            self.readable.push_back(token);
+            self.ready.push(token);
         }
     }
 
     fn has_work(&self) -> bool {
-        !self.done.is_empty() || !self.readable.is_empty() || self.listeners.has_next()
+        !self.done.is_empty() || !self.ready.is_empty() || self.listeners.has_next()
     }
 
-    /// Marks what the events of a wait tell.
-    fn take_events(&mut self) {
+    /// Marks what the events of a wait report; how many there were.
+    fn take_events(&mut self) -> usize {
+        let mut count = 0;
         let events = std::mem::replace(&mut self.events, mio::Events::with_capacity(0));
         for event in &events {
+            count += 1;
             match event.token() {
                 WAKE => self.done.push_back(Done::Woken),
                 TIMER => self.timer_due = Duration::ZERO,
@@ -189,6 +185,7 @@ impl Epoll {
             }
         }
         self.events = events;
+        count
     }
 
     fn take_event(&mut self, token: Token, event: &mio::event::Event) {
@@ -233,9 +230,7 @@ impl Epoll {
 
     /// Receives once from the socket that is next in line.
     fn receive_next(&mut self) -> Option<Received> {
-        while self.turns > 0 && self.pass_bytes_left > 0 {
-            self.turns -= 1;
-            let token = self.readable.pop_front()?;
+        while let Some(token) = self.ready.next() {
             let socket = self.sockets.get_mut(token.index as usize).and_then(Option::as_mut);
             let Some(socket) = socket.filter(|s| s.generation == token.generation) else {
                 continue;
@@ -250,9 +245,15 @@ impl Epoll {
                     return Some(Received::Ended(token, Ok(())));
                 }
                 Ok(bytes) => {
-                    socket.is_readable = bytes == self.buffer.len() || socket.is_ending;
-                    self.pass_bytes_left = self.pass_bytes_left.saturating_sub(bytes);
-                    self.queue_if_readable(token);
+                    let is_full = bytes == self.buffer.len();
+                    socket.is_readable = is_full || socket.is_ending;
+                    self.ready.received(bytes);
+                    if is_full {
+                        socket.is_queued = true;
+                        self.ready.push_bulk(token);
+                    } else {
+                        self.queue_if_readable(token);
+                    }
                     return Some(Received::Bytes(token, bytes));
                 }
                 Err(Errno::AGAIN) => socket.is_readable = false,
@@ -313,8 +314,16 @@ impl Driver for Epoll {
     type Listener = TcpListener;
     type Stream = OwnedFd;
 
-    fn now(&self) -> Duration {
-        self.start.elapsed()
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn begin_round(&mut self) {
+        self.ready.begin_round();
+    }
+
+    fn is_in_round(&self) -> bool {
+        self.ready.is_in_round()
     }
 
     fn listen(&mut self, listener: TcpListener) -> io::Result<usize> {
@@ -416,7 +425,10 @@ impl Driver for Epoll {
             other => other,
         };
         match self.poll.poll(&mut self.events, timeout) {
-            Ok(()) => self.take_events(),
+            Ok(()) => {
+                let events = self.take_events();
+                self.ready.waited(events, EVENTS, self.sockets.len());
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -425,8 +437,7 @@ impl Driver for Epoll {
                 unsent.push(one);
             }
         }
-        self.turns = self.readable.len();
-        self.pass_bytes_left = PASS_BYTES;
+        self.ready.begin_pass();
         self.listeners.begin_pass();
         Ok(())
     }

@@ -19,17 +19,23 @@
 //!   taken or nothing more will be.
 //! - After [`close`](Driver::close) the only completion with that token is
 //!   [`Completion::Closed`], and only after it the token's index may be used again.
-//! - Time is the driver's: [`now`](Driver::now).
+//! - A pass is fair: connections take turns, those that always have more to receive than one turn
+//!   takes come after the others, and no connection can take what others need to be received from.
+//! - Time is the driver's: [`clock`](Driver::clock).
 
 use std::{fmt, io, mem, net::SocketAddr, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
+mod clock;
 mod epoll;
+mod listeners;
 mod outbox;
+mod round;
 pub mod sim;
 pub mod sys;
 mod timer;
 mod uring;
 
+pub use clock::Clock;
 pub use epoll::Epoll;
 pub use outbox::{Outbox, SendState, SendStates};
 pub use uring::Uring;
@@ -134,8 +140,20 @@ pub trait Driver: Sized {
     /// A connection that has been accepted and not attached.
     type Stream;
 
-    /// Time since some moment before the driver was made. Never goes back.
-    fn now(&self) -> Duration;
+    /// The driver's clock.
+    fn clock(&self) -> &Clock;
+
+    /// Time since the driver was made. Never goes back.
+    fn now(&self) -> Duration {
+        self.clock().now()
+    }
+
+    /// Begins a round with the next wait. It ends when every connection that had something to
+    /// receive then has had a turn: what had arrived has then been received, at least in part.
+    fn begin_round(&mut self);
+
+    /// Whether a round has begun and not ended.
+    fn is_in_round(&self) -> bool;
 
     /// Takes a listening socket and returns its number; accepting starts with
     /// [`accept`](Self::accept).

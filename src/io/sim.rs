@@ -22,7 +22,7 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{Address, Completion, Driver, SendBatch, Token, Unsent, Waker};
+use super::{Address, Clock, Completion, Driver, SendBatch, Token, Unsent, Waker};
 
 /// How likely each fault is, in thousandths of the occasions it has.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +35,8 @@ pub struct Faults {
     pub reset: u32,
     /// An accept fails with `EMFILE`.
     pub accept: u32,
+    /// What is done with a completion takes up to five milliseconds.
+    pub slow: u32,
 }
 
 /// Names a peer of the simulation.
@@ -46,7 +48,9 @@ pub struct Peer(usize);
 pub struct Sim {
     rng: Rng,
     faults: Faults,
-    now: Duration,
+    clock: Clock,
+    /// Places that have not had a turn since the round began.
+    unserved: Vec<u32>,
     pipes: Vec<Pipe>,
     sockets: Vec<Option<Socket>>,
     /// Peers that have connected and were not accepted.
@@ -104,7 +108,8 @@ impl Sim {
         Self {
             rng: Rng::with_seed(seed),
             faults,
-            now: Duration::ZERO,
+            clock: Clock::simulated(),
+            unserved: Vec::new(),
             pipes: Vec::new(),
             sockets: Vec::new(),
             backlog: VecDeque::new(),
@@ -155,7 +160,7 @@ impl Sim {
 
     /// Lets time pass; each wait takes less than a millisecond by itself.
     pub fn advance(&mut self, time: Duration) {
-        self.now += time;
+        self.clock.advance(time);
     }
 
     /// Whether the server has ended its direction, or the connection has failed.
@@ -234,6 +239,10 @@ impl Sim {
                 self.turns.push(index);
             }
         }
+        self.unserved.retain(|index| {
+            let is_there = self.sockets.get(*index as usize).is_some_and(Option::is_some);
+            is_there && !self.turns.contains(index)
+        });
         self.rng.shuffle(&mut self.turns);
         if self.is_accepting && !self.backlog.is_empty() && !self.happens(self.faults.delay) {
             if self.happens(self.faults.accept) {
@@ -280,8 +289,16 @@ impl Driver for Sim {
     /// The number of the peer's pipe.
     type Stream = usize;
 
-    fn now(&self) -> Duration {
-        self.now
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn begin_round(&mut self) {
+        self.unserved = (0..self.sockets.len() as u32).collect();
+    }
+
+    fn is_in_round(&self) -> bool {
+        !self.unserved.is_empty()
     }
 
     fn listen(&mut self, (): ()) -> io::Result<usize> {
@@ -394,11 +411,14 @@ impl Driver for Sim {
     fn wait(&mut self, _timeout: Option<Duration>, unsent: &mut Vec<Unsent>) -> io::Result<()> {
         unsent.append(&mut self.unsent);
         self.begin_pass();
-        self.now += Duration::from_micros(self.rng.u64(1..500));
+        self.clock.advance(Duration::from_micros(self.rng.u64(1..500)));
         Ok(())
     }
 
     fn next(&mut self) -> Option<Completion<'_, usize>> {
+        if self.happens(self.faults.slow) {
+            self.clock.advance(Duration::from_micros(self.rng.u64(1..5000)));
+        }
         if let Some(done) = self.done.pop_front() {
             return Some(match done {
                 Done::Accepted(stream) => Completion::Accepted { listener: 0, stream, peer: None },

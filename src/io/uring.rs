@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     fmt, io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
     sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
@@ -17,8 +17,8 @@ use memmap2::MmapMut;
 
 mod batching;
 mod driver;
-mod listeners;
 mod proof;
+mod socket;
 mod sockets;
 mod tag;
 
@@ -86,6 +86,11 @@ impl Event {
     /// Whether more completions of the operation follow.
     pub(super) fn more(self) -> bool {
         cqueue::more(self.flags)
+    }
+
+    /// Whether the socket had more bytes than the receive took.
+    pub(super) fn has_more_bytes(self) -> bool {
+        cqueue::sock_nonempty(self.flags)
     }
 }
 
@@ -157,16 +162,22 @@ impl Ring {
         })
     }
 
-    /// Accepts until cancelled.
-    pub(super) fn accept(&mut self, listener: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
-        let accept = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd()));
-        self.push(accept.flags(libc::SOCK_CLOEXEC).build(), user_data)
-    }
-
     /// Receives into the ring's buffers until cancelled, at the end, or out of buffers.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
         let receive = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), GROUP);
         self.push(receive.build(), user_data)
+    }
+
+    /// Receives once, no more than fits one of the ring's buffers.
+    pub(super) fn receive_once(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        user_data: u64,
+    ) -> io::Result<()> {
+        let bytes = self.buffers.buffer_bytes as u32;
+        let receive = opcode::Recv::new(types::Fd(socket.as_raw_fd()), std::ptr::null_mut(), bytes);
+        let receive = receive.buf_group(GROUP).build().flags(squeue::Flags::BUFFER_SELECT);
+        self.push(receive, user_data)
     }
 
     /// Waits for one of the poll(2) `events`, once or until cancelled.
@@ -270,17 +281,6 @@ impl Ring {
         (0..span.ended).for_each(|place| self.buffers.give(span.first + place));
     }
 
-    /// Takes the connection that an accept returned.
-    pub(super) fn accepted(&self, event: Event) -> OwnedFd {
-        debug_assert!(event.result >= 0);
-        // SAFETY: the descriptor was opened for this completion, which nobody else has seen; the
-        // caller passes each completion of an accept once.
-        #[expect(unsafe_code, reason = "a completion returns a number")]
-        unsafe {
-            OwnedFd::from_raw_fd(event.result)
-        }
-    }
-
     /// Submits what is queued and runs what is due, then waits until there are `want` completions
     /// or the time is over.
     ///
@@ -324,7 +324,7 @@ impl Ring {
             // SAFETY: what the entry points to is part of the batch, which is replaced only when
             // the queue is empty and sends from it have ended, or of `rests`, which stays until
             // the completion. Both outlive the ring (see `drop`). Receives name no memory but
-            // the registered buffers, accepts none. A descriptor that has been closed meanwhile
+            // the registered buffers. A descriptor that has been closed meanwhile
             // makes an operation fail, or act on another of our sockets.
             #[expect(unsafe_code, reason = "the kernel is given pointers")]
             let pushed = unsafe { self.ring.submission().push(&entry) };

@@ -8,9 +8,11 @@ use std::{
     thread,
 };
 
+mod accepting;
 mod balance;
 mod deadlines;
 mod driver_kind;
+mod held;
 mod worker;
 
 pub use driver_kind::DriverKind;

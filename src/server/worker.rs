@@ -1,16 +1,19 @@
 //! One worker: one thread, one driver, one loop.
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, SystemTime},
 };
 
-use super::{balance::Seat, deadlines::Deadlines};
+use super::{
+    accepting::Accepting,
+    balance::Seat,
+    deadlines::Deadlines,
+    held::{Held, LITTLE_BYTES},
+};
 use crate::{
     Config,
     conn::{
@@ -20,8 +23,8 @@ use crate::{
     session::Routes,
 };
 
-/// How long accepting pauses when there is no room for a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How much of each kind of work is done in a pass whose time is over.
+const AT_LEAST: usize = 16;
 
 /// One event loop and its connections. [`Server`](crate::Server) runs one per processor; a worker
 /// may also be driven by hand, pass by pass.
@@ -30,17 +33,27 @@ pub struct Worker<D: Driver> {
     driver: D,
     cx: Context,
     connections: Connections,
-    /// How many connections all workers have.
-    open: Arc<AtomicUsize>,
-    /// What it deals connections by, if there are others.
-    seat: Option<Seat<D::Stream>>,
+    accepting: Accepting<D::Stream>,
     deadlines: Deadlines,
+    /// Places whose deadline has come and which have yet to be looked at.
     due: Vec<u32>,
-    listeners: usize,
-    /// When accepting is tried again.
-    accept_again: Option<Tick>,
-    /// Whether accepting failed last, which was said then.
-    accept_fails: bool,
+    /// Input that connections have yet to be given.
+    held: Held,
+    /// Sends that have completed, which the connections have yet to learn.
+    sent: VecDeque<(Token, io::Result<()>)>,
+    /// What other threads ask for and has yet to be done.
+    commands: VecDeque<Command>,
+    /// Whether the inbox has commands that have not been taken.
+    has_commands: bool,
+    /// Connections that have yet to be ended, and how.
+    ending: Vec<Token>,
+    end: fn(&mut Connection, Turn<'_>),
+    /// Whether a pass has left something over, so that the next one is not to wait.
+    leaves_over: bool,
+    /// When the round of the driver began that a sweep waits for.
+    round: Option<Duration>,
+    /// When the second of the wall clock changes.
+    next_date: Duration,
     /// When the last connection is to have ended.
     stopping: Option<Tick>,
 }
@@ -76,18 +89,25 @@ impl<D: Driver> Worker<D> {
             let number = driver.listen(listener)?;
             driver.accept(number);
         }
-        let now = Tick::at(driver.now());
+        let start = driver.now();
+        let accepting = Accepting::new(open, config.connections, seat, count);
+        let cx = Context::new(Shared { config, application, inbox }, driver.clock().clone());
         Ok(Self {
             driver,
-            cx: Context::new(Shared { config, application, inbox }),
+            cx,
             connections: Connections::default(),
-            open,
-            seat,
-            deadlines: Deadlines::new(now),
+            accepting,
+            deadlines: Deadlines::new(Tick::at(start)),
             due: Vec::new(),
-            listeners: count,
-            accept_again: None,
-            accept_fails: false,
+            held: Held::default(),
+            sent: VecDeque::new(),
+            commands: VecDeque::new(),
+            has_commands: false,
+            ending: Vec::new(),
+            end: Connection::stop,
+            leaves_over: false,
+            round: None,
+            next_date: Duration::ZERO,
             stopping: None,
         })
     }
@@ -102,8 +122,9 @@ impl<D: Driver> Worker<D> {
         Ok(())
     }
 
-    /// One pass: receive from everything that is ready, look at the time, then send.
-    /// Returns whether there will be another one.
+    /// One pass: receive from everything that is ready, look at the time, then send. What does not
+    /// fit the time of a pass goes on in the next one, but some of each kind of work is done in
+    /// every pass. Returns whether there will be another one.
     ///
     /// # Errors
     ///
@@ -112,13 +133,23 @@ impl<D: Driver> Worker<D> {
         let timeout = self.timeout();
         self.cx.desk.outbox.wait(&mut self.driver, timeout, &mut self.connections)?;
         self.cx.desk.now = self.driver.now();
-        self.cx.desk.date.set(SystemTime::now());
+        self.set_date();
+        self.cx.desk.pace.begin_pass(self.cx.desk.now);
         while let Some((token, result)) = self.cx.desk.outbox.next_result() {
             self.sent(token, result);
         }
+        let others = if self.leaves_over { self.take_left_over() } else { 0 };
         self.take_completions();
+        self.take_held(others);
+        if self.has_commands || self.leaves_over {
+            self.repeat(|worker| worker.next_command().map(|command| worker.obey(command)));
+            self.repeat(|worker| worker.ending.pop().map(|token| worker.with(token, worker.end)));
+        }
         self.sweep();
         self.cx.desk.outbox.flush(&mut self.driver, |_| {});
+        if self.leaves_over || self.cx.desk.pace.leaves_over() {
+            self.leaves_over = self.has_work();
+        }
         Ok(self.stopping.is_none() || self.connections.len() > 0)
     }
 
@@ -130,14 +161,15 @@ impl<D: Driver> Worker<D> {
         }
         self.cx.desk.now = self.driver.now();
         self.stopping = Some(self.tick().after(self.config().shutdown_grace));
-        self.driver.close_listeners();
-        let queued = self.seat.as_ref().map_or(0, Seat::close);
-        self.open.fetch_sub(queued, Ordering::Relaxed);
-        self.listeners = 0;
-        self.accept_again = None;
-        for token in self.connections.tokens() {
-            self.with(token, Connection::stop);
-        }
+        self.accepting.close(&mut self.driver);
+        self.end_all(Connection::stop);
+    }
+
+    /// Ends all connections this way, in this pass and the next ones.
+    fn end_all(&mut self, end: fn(&mut Connection, Turn<'_>)) {
+        self.ending = self.connections.tokens();
+        self.leaves_over = true;
+        self.end = end;
     }
 
     /// How many connections the worker has.
@@ -152,38 +184,90 @@ impl<D: Driver> Worker<D> {
 
     fn timeout(&self) -> Option<Duration> {
         let has_ended = self.stopping.is_some() && self.connections.len() == 0;
-        if has_ended {
+        if has_ended || self.leaves_over || self.round.is_some() {
             return Some(Duration::ZERO);
         }
         let now = Tick::at(self.driver.now());
         let sweep = (self.connections.len() > 0).then(|| self.deadlines.next_sweep());
-        let times = [sweep, self.accept_again, self.stopping];
+        let times = [sweep, self.accepting.again(), self.stopping];
         let next = times.into_iter().flatten().reduce(Tick::min)?;
         Some(next.until(now))
+    }
+
+    /// Sets the date for HTTP, which has whole seconds, when it has changed.
+    fn set_date(&mut self) {
+        let now = self.cx.desk.now;
+        if now >= self.next_date {
+            let date = SystemTime::now();
+            self.cx.desk.date.set(date);
+            let since = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let elapsed = Duration::from_nanos(since.subsec_nanos().into());
+            self.next_date = now + Duration::from_secs(1).saturating_sub(elapsed);
+        }
+    }
+
+    /// Whether a pass has left something over.
+    fn has_work(&self) -> bool {
+        self.held.has_turns()
+            || !self.sent.is_empty()
+            || self.has_commands
+            || !self.commands.is_empty()
+            || !self.ending.is_empty()
+            || !self.due.is_empty()
+    }
+
+    /// Takes what earlier passes have left over and comes first. Returns how many connections wait
+    /// for a turn that have had one.
+    fn take_left_over(&mut self) -> usize {
+        self.repeat(|worker| {
+            let (token, result) = worker.sent.pop_front()?;
+            worker.sent(token, result);
+            Some(())
+        });
+        self.repeat(|worker| worker.held.next_first().map(|token| worker.resume(token)));
+        self.held.others()
     }
 
     fn take_completions(&mut self) {
         while let Some(completion) = self.driver.next() {
             match completion {
                 Completion::Received { token, bytes } => {
-                    if let Some(connection) = self.connections.get(token) {
-                        let turn = self.cx.turn_to(token, connection);
-                        if let Some(echo) = connection.received(bytes, turn) {
-                            self.driver.send_back(token, echo);
-                        }
-                        self.settle(token);
+                    let Some(connection) = self.connections.get(token) else { continue };
+                    let pace = &self.cx.desk.pace;
+                    let waits = pace.is_over() && (bytes.len() > LITTLE_BYTES || pace.is_late());
+                    if waits || self.held.has(token) {
+                        connection.arrived(Tick::at(self.cx.desk.now));
+                        self.held.add(token, bytes);
+                        self.driver.pause_receive(token);
+                        continue;
                     }
+                    let turn = self.cx.turn_to(token, connection);
+                    let echo = connection.received(bytes, turn);
+                    if self.cx.desk.pace.is_cut() {
+                        let left = bytes.len() - self.cx.desk.left_bytes;
+                        self.held.append(token, &bytes[left..]);
+                    }
+                    if let Some(echo) = echo {
+                        self.driver.send_back(token, echo);
+                    }
+                    self.settle(token);
                 }
-                Completion::ReceiveEnded { token, result } => {
-                    self.with(token, |connection, turn| connection.receive_ended(result, turn));
+                Completion::ReceiveEnded { token, result } => self.receive_ended(token, result),
+                Completion::Sent { token, result } if self.cx.desk.pace.is_over() => {
+                    self.sent.push_back((token, result));
                 }
                 Completion::Sent { token, result } => self.sent(token, result),
                 Completion::Accepted { stream, peer, .. } => self.accepted(stream, peer),
-                Completion::AcceptFailed { error, .. } => self.accept_failed(&error),
+                Completion::AcceptFailed { error, .. } => {
+                    let tick = Tick::at(self.cx.desk.now);
+                    self.accepting.failed(&mut self.driver, &error, tick);
+                }
                 Completion::Closed { token } => self.closed(token),
                 Completion::Woken => {
-                    self.take_handed();
-                    self.take_commands();
+                    for (stream, peer) in self.accepting.take_handed() {
+                        self.attach(stream, peer);
+                    }
+                    self.has_commands = true;
                 }
                 // A server opens no connections.
                 Completion::Connected { .. } => {}
@@ -191,53 +275,107 @@ impl<D: Driver> Worker<D> {
         }
     }
 
+    /// Gives so many connections a turn that have more input than one turn takes, or at least one
+    /// of them.
+    fn take_held(&mut self, turns: usize) {
+        for _ in 0..turns {
+            if let Some(token) = self.held.next_other() {
+                self.resume(token);
+            }
+            if self.cx.desk.pace.is_over() {
+                break;
+            }
+        }
+    }
+
+    /// Gives a connection the input that is held for it.
+    fn resume(&mut self, token: Token) {
+        let Some(mut entry) = self.held.take(token) else { return };
+        let Some(connection) = self.connections.get(token) else { return };
+        if entry.is_empty() {
+            // It has sent nothing more since its last turn.
+            if connection.is_receiving() {
+                self.driver.receive(token);
+            }
+            return;
+        }
+        let takes_input = connection.is_receiving();
+        let turn = self.cx.turn_to(token, connection);
+        connection.resume(if takes_input { entry.bytes() } else { &mut [] }, turn);
+        let desk = &mut self.cx.desk;
+        let left = if desk.pace.is_cut() { desk.left_bytes } else { 0 };
+        let left = if takes_input { left } else { entry.bytes().len() };
+        entry.keep(left);
+        let end = entry.end.take_if(|_| takes_input && !desk.pace.is_cut());
+        self.held.put(token, entry);
+        self.settle(token);
+        if let Some(end) = end {
+            self.held.remove(token);
+            self.receive_ended(token, end);
+        } else if !self.cx.desk.pace.is_cut()
+            && self.connections.get(token).is_some_and(|connection| connection.is_receiving())
+        {
+            self.driver.receive(token);
+            self.held.queue(token, false);
+        }
+    }
+
+    fn receive_ended(&mut self, token: Token, result: io::Result<()>) {
+        if let Some(result) = self.held.end(token, result) {
+            self.with(token, |connection, turn| connection.receive_ended(result, turn));
+        }
+    }
+
+    /// Does one thing after the other until there is none left, or the time of the pass is over;
+    /// but then a few of them all the same.
+    fn repeat(&mut self, mut next: impl FnMut(&mut Self) -> Option<()>) {
+        for count in 0.. {
+            let may_go_on = count < AT_LEAST || !self.cx.desk.pace.is_over();
+            if !may_go_on || next(self).is_none() {
+                break;
+            }
+        }
+    }
+
     /// Looks at the connections whose deadline has come, and at the worker's own.
     fn sweep(&mut self) {
         let tick = self.tick();
-        if self.accept_again.is_some_and(|again| again.has_come(tick)) {
-            self.accept_again();
-        }
+        self.accepting.check(&mut self.driver, tick);
         if self.stopping.is_some_and(|deadline| deadline.has_come(tick)) {
             self.stopping = Some(tick.far());
-            for token in self.connections.tokens() {
-                self.with(token, Connection::abort);
+            self.end_all(Connection::abort);
+        }
+        match self.round {
+            None if self.due.is_empty() && self.deadlines.next_sweep().has_come(tick) => {
+                // A deadline is judged when everything has been received that came before it.
+                self.driver.begin_round();
+                self.round = Some(self.cx.desk.now);
             }
-        }
-        if !self.deadlines.next_sweep().has_come(tick) {
-            return;
-        }
-        let mut due = std::mem::take(&mut self.due);
-        self.deadlines.sweep(tick, &mut due);
-        for index in due.drain(..) {
-            self.deadlines.set(index, tick.far());
-            if let Some(token) = self.connections.at(index) {
-                self.with(token, Connection::check_deadlines);
+            Some(start) if !self.driver.is_in_round() => {
+                self.round = None;
+                self.cx.desk.seen = start;
+                self.deadlines.sweep(Tick::at(start), &mut self.due);
             }
+            _ => {}
         }
-        self.due = due;
+        if !self.due.is_empty() {
+            self.repeat(|worker| worker.due.pop().map(|index| worker.check_deadlines(index)));
+        }
+    }
+
+    fn check_deadlines(&mut self, index: u32) {
+        self.deadlines.set(index, self.tick().far());
+        if let Some(token) = self.connections.at(index) {
+            self.with(token, Connection::check_deadlines);
+        }
     }
 
     fn accepted(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
         if self.stopping.is_some() {
             return;
         }
-        self.accept_fails = false;
-        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        if open >= self.connections_max() {
-            self.pause_accept();
-        }
-        let kept = match &self.seat {
-            Some(seat) => seat.deal((stream, peer)),
-            None => Some((stream, peer)),
-        };
-        if let Some((stream, peer)) = kept {
-            self.attach(stream, peer);
-        }
-    }
-
-    /// Takes what other workers have accepted and this one is to have.
-    fn take_handed(&mut self) {
-        for (stream, peer) in self.seat.as_ref().map(Seat::take).unwrap_or_default() {
+        let tick = self.tick();
+        if let Some((stream, peer)) = self.accepting.admit(&mut self.driver, (stream, peer), tick) {
             self.attach(stream, peer);
         }
     }
@@ -249,7 +387,7 @@ impl<D: Driver> Worker<D> {
         if let Err(error) = self.driver.attach(token, stream) {
             tracing::warn!(%error, "a connection cannot be watched and is closed");
             self.connections.remove(token);
-            self.uncount();
+            self.accepting.ended(&mut self.driver, tick);
             return;
         }
         self.with(token, |_, _| {});
@@ -264,45 +402,6 @@ impl<D: Driver> Worker<D> {
         &self.cx.desk.shared.config
     }
 
-    fn uncount(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(seat) = &self.seat {
-            seat.ended();
-        }
-    }
-
-    /// None at all would be a server that accepts one and then waits for ever.
-    fn connections_max(&self) -> usize {
-        self.config().connections.max(1)
-    }
-
-    /// Without descriptors or memory accepting pauses; it goes on when a connection has ended, or
-    /// after a moment. Those that exist are not concerned.
-    fn accept_failed(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.accept_fails, true) {
-            tracing::warn!(%error, "cannot accept: connections wait until this is over");
-        }
-        self.pause_accept();
-    }
-
-    fn pause_accept(&mut self) {
-        for listener in 0..self.listeners {
-            self.driver.pause_accept(listener);
-        }
-        self.accept_again = Some(self.tick().after(ACCEPT_PAUSE));
-    }
-
-    fn accept_again(&mut self) {
-        if self.open.load(Ordering::Relaxed) >= self.connections_max() {
-            self.accept_again = Some(self.tick().after(ACCEPT_PAUSE));
-            return;
-        }
-        self.accept_again = None;
-        for listener in 0..self.listeners {
-            self.driver.accept(listener);
-        }
-    }
-
     fn sent(&mut self, token: Token, result: io::Result<()>) {
         let Some(connection) = self.connections.get(token) else { return };
         let outbox = &mut self.cx.desk.outbox;
@@ -312,20 +411,25 @@ impl<D: Driver> Worker<D> {
 
     fn closed(&mut self, token: Token) {
         self.connections.remove(token);
+        self.held.remove(token);
         self.deadlines.set(token.index, self.tick().far());
-        self.uncount();
-        if self.accept_again.is_some() {
-            self.accept_again();
-        }
+        let tick = self.tick();
+        self.accepting.ended(&mut self.driver, tick);
     }
 
-    fn take_commands(&mut self) {
-        for command in self.cx.desk.shared.inbox.take() {
-            match command {
-                Command::Stop => self.stop(),
-                Command::Send { token, .. } | Command::Close { token, .. } => {
-                    self.with(token, |connection, turn| connection.command(command, turn));
-                }
+    /// The next command; others are taken from the inbox, which is bounded, when all have been done.
+    fn next_command(&mut self) -> Option<Command> {
+        if self.commands.is_empty() && std::mem::take(&mut self.has_commands) {
+            self.commands = self.cx.desk.shared.inbox.take().into();
+        }
+        self.commands.pop_front()
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Stop => self.stop(),
+            Command::Send { token, .. } | Command::Close { token, .. } => {
+                self.with(token, |connection, turn| connection.command(command, turn));
             }
         }
     }
@@ -349,6 +453,11 @@ impl<D: Driver> Worker<D> {
         if outbox.is_unawaited(connection.output()) && connection.awaits_sent(pending) {
             outbox.await_result(connection.output());
         }
+        if self.cx.desk.pace.is_cut() {
+            self.held.cut(token, &self.cx.desk.left_kept);
+            self.cx.desk.left_kept.clear();
+            self.driver.pause_receive(token);
+        }
         match connection.next_step(tick) {
             Some(Step::Shutdown) => self.driver.shutdown(token),
             Some(Step::Close) => {
@@ -358,6 +467,11 @@ impl<D: Driver> Worker<D> {
             None => {}
         }
         match connection.change_receiving(pending) {
+            // What is held comes first.
+            Some(true) if self.held.has(token) => {
+                self.held.queue(token, false);
+                self.leaves_over = true;
+            }
             Some(true) => self.driver.receive(token),
             Some(false) => self.driver.pause_receive(token),
             None => {}

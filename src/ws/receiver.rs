@@ -93,6 +93,18 @@ pub enum Event<'e> {
     Close(Option<CloseFrame<'e>>),
 }
 
+impl<'e> Event<'e> {
+    /// The payload; that of a Close frame is not counted.
+    pub fn payload(&self) -> &'e [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) | Self::Ping(bytes) | Self::Pong(bytes) => bytes,
+            Self::Frame { payload, .. } => payload,
+            Self::Close(_) => &[],
+        }
+    }
+}
+
 /// Bytes that were received, and how many of them have been taken.
 #[derive(Debug)]
 pub struct Input<'i> {

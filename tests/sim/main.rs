@@ -34,12 +34,25 @@ fn nothing_is_lost_duplicated_reordered_or_foreign_without_faults() {
 
 #[test]
 fn nothing_is_lost_duplicated_reordered_or_foreign_in_pieces_and_with_delays() {
-    for_each_seed(|seed| run(seed, Faults { dribble: 300, delay: 300, reset: 0, accept: 200 }));
+    for_each_seed(|seed| {
+        run(seed, Faults { dribble: 300, delay: 300, accept: 200, ..Faults::default() });
+    });
 }
 
 #[test]
 fn what_arrives_is_right_and_everything_ends_when_connections_are_reset() {
-    for_each_seed(|seed| run(seed, Faults { dribble: 200, delay: 200, reset: 3, accept: 200 }));
+    for_each_seed(|seed| {
+        run(seed, Faults { dribble: 200, delay: 200, reset: 3, accept: 200, slow: 0 });
+    });
+}
+
+/// Turns are cut wherever they can be, passes end by their time, and what is left over goes on.
+#[test]
+fn nothing_is_lost_duplicated_or_reordered_when_turns_and_passes_are_cut() {
+    for_each_seed(|seed| {
+        let faults = Faults { dribble: 50, delay: 100, slow: 300, ..Faults::default() };
+        run_with(seed, faults, [1, 2, 3, 40][seed as usize % 4]);
+    });
 }
 
 fn for_each_seed(test: impl Fn(u64)) {
@@ -58,9 +71,15 @@ fn for_each_seed(test: impl Fn(u64)) {
 
 /// One run: some peers, each with its script, until all have ended; then the server stops.
 fn run(seed: u64, faults: Faults) {
+    run_with(seed, faults, Config::default().turn_work);
+}
+
+/// One run with turns of so much work.
+fn run_with(seed: u64, faults: Faults, turn_work: u32) {
     let mut rng = Rng::with_seed(seed ^ 0x5eed);
     let ledger = Arc::new(Ledger::default());
     let mut config = Config::default();
+    config.turn_work = turn_work;
     config.frames.message_bytes = 1 << 20;
     config.ping_interval = Some(Duration::from_secs(rng.u64(1..40)));
     let routes = Arc::new(sessions::routes(&ledger));

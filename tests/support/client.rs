@@ -243,12 +243,18 @@ impl Client {
     /// A Close frame with this code; its reason.
     #[track_caller]
     pub(crate) fn expect_close(&mut self, code: u16) -> String {
+        self.expect_close_of(&[code])
+    }
+
+    /// A Close frame with one of these codes; its reason.
+    #[track_caller]
+    pub(crate) fn expect_close_of(&mut self, codes: &[u16]) -> String {
         let (is_final, opcode, payload) = self.read_frame();
         assert_eq!((is_final, opcode), (true, CLOSE), "{:?}", Preview(&payload));
         assert!(payload.len() >= 2, "the Close frame has no code: {payload:?}");
         let got = u16::from_be_bytes([payload[0], payload[1]]);
         let reason = String::from_utf8(payload[2..].to_vec()).expect("a reason is text");
-        assert_eq!(got, code, "{reason}");
+        assert!(codes.contains(&got), "{got} is none of {codes:?}: {reason}");
         reason
     }
 

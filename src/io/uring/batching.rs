@@ -29,7 +29,7 @@ const MOST_BYTES: usize = 256 << 10;
 
 /// So many completions of receives the kernel runs when one enters, unless more are waited for
 /// (`IO_LOCAL_TW_DEFAULT_MAX`, Linux 6.13).
-const RUN_AT_ONCE: usize = 20;
+pub(super) const RUN_AT_ONCE: usize = 20;
 
 /// Decides how many completions to wait for.
 #[derive(Debug, Default)]

@@ -6,26 +6,28 @@ use std::{
     ops::Range,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::event::EventfdFlags;
 
 use super::{
     Event, READABLE, Ring, Span,
-    batching::Batching,
-    listeners::Listeners,
+    batching::{Batching, RUN_AT_ONCE},
     proof::prove,
     sockets::{Done, Sockets},
-    tag::Kind,
+    tag::{self, Kind},
 };
-use crate::io::{Address, Completion, Driver, SendBatch, Token, Unsent, Waker, sys};
+use crate::io::{
+    Address, Clock, Completion, Driver, SendBatch, Token, Unsent, Waker, listeners::Listeners,
+    round::Round, sys,
+};
 
 /// The io_uring driver.
 #[derive(Debug)]
 pub struct Uring {
     ring: Ring,
-    start: Instant,
+    clock: Clock,
     /// When the last wait ended.
     woke: Duration,
     /// What wakes the driver, and is polled.
@@ -33,6 +35,7 @@ pub struct Uring {
     sockets: Sockets,
     batching: Batching,
     listeners: Listeners,
+    round: Round,
     events: Vec<Event>,
     /// What `next` has lent.
     lent: Option<Span>,
@@ -56,12 +59,13 @@ impl Uring {
         let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
         let mut driver = Self {
             ring: Ring::new()?,
-            start: Instant::now(),
+            clock: Clock::start(),
             woke: Duration::ZERO,
             wake: Arc::new(rustix::event::eventfd(0, flags)?),
             sockets: Sockets::default(),
             batching: Batching::default(),
             listeners: Listeners::default(),
+            round: Round::default(),
             events: Vec::new(),
             lent: None,
             receive_bytes: usize::MAX,
@@ -90,16 +94,31 @@ impl Uring {
         self.ring.poll(self.wake.as_fd(), READABLE, true, Kind::Wake.number(0))
     }
 
+    /// Has the kernel report when connections are waiting.
+    fn watch_listener(&mut self, number: usize) -> io::Result<()> {
+        match self.listeners.fd(number) {
+            Some(fd) => self.ring.poll(fd, READABLE, true, Kind::Accept.number(number)),
+            None => Ok(()),
+        }
+    }
+
     /// Does what follows from all completions that are there.
-    fn take_events(&mut self) -> io::Result<()> {
+    fn take_events(&mut self) -> io::Result<usize> {
         let mut events = std::mem::take(&mut self.events);
         // What did not fit may be about the batch, which is known only until the next one.
         while self.ring.take_events(&mut events) {
             self.ring.enter(0, None)?;
         }
+        let count = events.len();
         for event in events.drain(..) {
             match Kind::of(event.user_data) {
-                Kind::Accept => self.listeners.accepted(event, &mut self.ring)?,
+                Kind::Accept => {
+                    let number = tag::index(event.user_data);
+                    self.listeners.ready(number);
+                    if !event.more() {
+                        self.watch_listener(number)?;
+                    }
+                }
                 Kind::Wake => {
                     // Fails only if there is nothing to be read.
                     let _ = rustix::io::read(&self.wake, &mut [0; 8]);
@@ -112,7 +131,7 @@ impl Uring {
             }
         }
         self.events = events;
-        Ok(())
+        Ok(count)
     }
 
     /// Queues the sends of a batch.
@@ -138,6 +157,7 @@ impl Uring {
     fn wait_time(&self, timeout: Option<Duration>) -> Option<Duration> {
         if !self.sockets.done.is_empty()
             || self.listeners.has_next()
+            || self.sockets.has_waiting()
             || (self.has_flushed && self.sockets.has_closing())
         {
             return Some(Duration::ZERO);
@@ -148,7 +168,7 @@ impl Uring {
 
     fn wait_or_fail(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.give_back();
-        self.sockets.arm_starved(&mut self.ring)?;
+        let armed = self.sockets.arm_waiting(&mut self.ring)?;
         let timeout = self.wait_time(timeout);
         let (want, timeout) = match (timeout, self.batching.more(self.sockets.active())) {
             (Some(Duration::ZERO), _) => (self.batching.at_once(), timeout),
@@ -160,12 +180,26 @@ impl Uring {
         self.ring.enter(want, timeout)?;
         self.has_flushed = false;
         let before = self.sockets.done.len();
-        self.take_events()?;
+        let events = self.take_events()?;
         self.batching.passed(self.sockets.done.len() - before, want);
+        self.note_round(events, want, timeout, armed);
+        self.listeners.begin_pass();
         self.sockets.finish_closing(&self.ring);
         self.woke = self.now();
         self.batching.look(self.woke, sys::processor_time);
         self.sockets.look_for_quiet(self.woke, &mut self.ring)
+    }
+
+    /// Notes how far a wait has got. Receives that were armed in one wait are made in the next.
+    fn note_round(&mut self, events: usize, want: u32, timeout: Option<Duration>, armed: usize) {
+        let starved = self.sockets.starved();
+        if self.round.is_serving() {
+            (0..=armed.saturating_sub(starved)).for_each(|_| self.round.served());
+        } else if timeout == Some(Duration::ZERO) {
+            // One that sleeps runs only as many of the kernel's tasks as it waits for.
+            let most = RUN_AT_ONCE.max(want as usize);
+            self.round.waited(events, most, self.sockets.places(), 1 + starved);
+        }
     }
 
     fn give_back(&mut self) {
@@ -193,27 +227,42 @@ impl Driver for Uring {
     type Listener = TcpListener;
     type Stream = OwnedFd;
 
-    fn now(&self) -> Duration {
-        self.start.elapsed()
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn begin_round(&mut self) {
+        self.round = Round::Begins;
+    }
+
+    fn is_in_round(&self) -> bool {
+        self.round.goes_on()
     }
 
     fn listen(&mut self, listener: TcpListener) -> io::Result<usize> {
-        Ok(self.listeners.add(listener))
+        let number = self.listeners.add(listener);
+        self.watch_listener(number)?;
+        Ok(number)
     }
 
     fn accept(&mut self, listener: usize) {
-        let result = self.listeners.accept(listener, &mut self.ring);
-        self.note(result);
+        self.listeners.accept(listener);
     }
 
     fn pause_accept(&mut self, listener: usize) {
-        let result = self.listeners.pause(listener, &mut self.ring);
-        self.note(result);
+        self.listeners.pause(listener);
     }
 
     fn close_listeners(&mut self) {
-        let result = self.listeners.close(&mut self.ring);
+        for number in 0..self.listeners.len() {
+            let poll = Kind::Accept.number(number);
+            let result = self.ring.cancel(poll, Kind::Cancel.number(usize::MAX));
+            self.note(result);
+        }
+        // The polls keep the sockets until they have been cancelled, which is done now.
+        let result = self.ring.enter(0, None);
         self.note(result);
+        self.listeners = Listeners::default();
     }
 
     fn attach(&mut self, token: Token, stream: OwnedFd) -> io::Result<()> {
@@ -315,15 +364,7 @@ impl Driver for Uring {
                 Done::Sent(token, result) => Completion::Sent { token, result },
             });
         }
-        let (listener, result) = self.listeners.next()?;
-        Some(match result {
-            Ok(stream) => {
-                let peer = rustix::net::getpeername(&stream).ok().flatten();
-                let peer = peer.and_then(sys::socket_address);
-                Completion::Accepted { listener, stream, peer }
-            }
-            Err(error) => Completion::AcceptFailed { listener, error },
-        })
+        self.listeners.next()
     }
 
     fn waker(&self) -> Waker {

@@ -17,6 +17,7 @@ use rustix::net::Shutdown;
 
 use super::{
     Event, READABLE, Ring, Span, WRITABLE,
+    socket::{Flow, Operation, Socket, Wants},
     tag::{self, Kind},
 };
 use crate::io::{Token, Unsent, sys};
@@ -24,12 +25,18 @@ use crate::io::{Token, Unsent, sys};
 /// A connection from which nothing came for this long, or up to twice as long, is polled.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
 
+/// How many connections in bulk a pass receives from: each may take one of the 16 buffers.
+const BULK_PER_PASS: usize = 8;
+
 /// The connections of a driver.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     places: Vec<Option<Socket>>,
-    /// Receives that ended because there was no buffer.
+    /// Connections whose receive ended because there was no buffer. They are the first to be
+    /// received from in the next pass.
     starved: Vec<Token>,
+    /// Connections in [bulk](Flow::Bulk), which take turns after those.
+    bulk: VecDeque<Token>,
     /// Connections that are closed when their operations have ended.
     closing: Vec<Token>,
     /// Connections with an armed receive.
@@ -52,41 +59,6 @@ pub(super) enum Done {
     Woken,
 }
 
-/// Twelve bytes.
-#[derive(Debug)]
-struct Socket {
-    fd: OwnedFd,
-    generation: u32,
-    wants: Wants,
-    operation: Operation,
-    /// Nothing has come since the last look.
-    is_quiet: bool,
-    /// Stands among the busy.
-    is_busy: bool,
-}
-
-/// What the owner of a connection wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wants {
-    Nothing,
-    Bytes,
-    /// Nothing more will come.
-    Ended,
-    /// To be rid of it.
-    Close,
-}
-
-/// The operation that waits for something to happen to a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation {
-    Nothing,
-    Connect,
-    Receive,
-    Poll,
-    /// One of them, which is being cancelled.
-    Cancelled,
-}
-
 impl Sockets {
     pub(super) fn add(&mut self, token: Token, fd: OwnedFd) {
         let index = token.index as usize;
@@ -98,7 +70,7 @@ impl Sockets {
             generation: token.generation,
             wants: Wants::Nothing,
             operation: Operation::Nothing,
-            is_quiet: false,
+            flow: Flow::Steady,
             is_busy: false,
         });
     }
@@ -134,7 +106,9 @@ impl Sockets {
         if socket.wants == Wants::Nothing {
             socket.wants = Wants::Bytes;
         }
-        socket.is_quiet = false;
+        if socket.flow == Flow::Quiet {
+            socket.flow = Flow::Steady;
+        }
         self.arm(token, ring)
     }
 
@@ -143,6 +117,8 @@ impl Sockets {
         if socket.wants == Wants::Bytes {
             socket.wants = Wants::Nothing;
         }
+        // What it sent meanwhile waits in the socket.
+        socket.flow = Flow::Bulk;
         socket.disarm(token, ring)
     }
 
@@ -152,24 +128,64 @@ impl Sockets {
         if socket.wants != Wants::Bytes || socket.operation != Operation::Nothing {
             return Ok(());
         }
-        if socket.is_quiet {
-            socket.operation = Operation::Poll;
-            return ring.poll(socket.fd.as_fd(), READABLE, false, Kind::Poll.tag(token));
+        match socket.flow {
+            Flow::Quiet => {
+                socket.operation = Operation::Poll;
+                return ring.poll(socket.fd.as_fd(), READABLE, false, Kind::Poll.tag(token));
+            }
+            Flow::Bulk => {
+                socket.operation = Operation::Queued;
+                self.bulk.push_back(token);
+                return Ok(());
+            }
+            Flow::Steady => ring.receive(socket.fd.as_fd(), Kind::Receive.tag(token))?,
         }
         socket.operation = Operation::Receive;
-        ring.receive(socket.fd.as_fd(), Kind::Receive.tag(token))?;
-        if !std::mem::replace(&mut socket.is_busy, true) {
-            self.busy.push(token);
-        }
+        self.note_busy(token);
         Ok(())
     }
 
-    /// Receives that found no buffer are armed again, now that buffers have been given back.
-    pub(super) fn arm_starved(&mut self, ring: &mut Ring) -> io::Result<()> {
-        for token in std::mem::take(&mut self.starved) {
-            self.arm(token, ring)?;
+    /// Arms the receives that have waited for their turn, now that all buffers have been given
+    /// back: first those that found no buffer, then some of those in bulk, which get no more than
+    /// half of the buffers. Returns how many had found none.
+    pub(super) fn arm_waiting(&mut self, ring: &mut Ring) -> io::Result<usize> {
+        if self.starved.is_empty() && self.bulk.is_empty() {
+            return Ok(0);
         }
-        Ok(())
+        let starved = std::mem::take(&mut self.starved);
+        let bulk: Vec<Token> = self.bulk.drain(..self.bulk.len().min(BULK_PER_PASS)).collect();
+        for &token in starved.iter().chain(&bulk) {
+            let Some(socket) = self.open(token) else { continue };
+            if socket.operation == Operation::Queued {
+                socket.operation = Operation::Receive;
+                ring.receive_once(socket.fd.as_fd(), Kind::Receive.tag(token))?;
+                self.note_busy(token);
+            }
+        }
+        Ok(starved.len())
+    }
+
+    fn note_busy(&mut self, token: Token) {
+        if let Some(socket) = self.open(token)
+            && !std::mem::replace(&mut socket.is_busy, true)
+        {
+            self.busy.push(token);
+        }
+    }
+
+    /// How many connections found no buffer in the last wait.
+    pub(super) fn starved(&self) -> usize {
+        self.starved.len()
+    }
+
+    /// Whether connections stand in line for a receive.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.starved.is_empty() || !self.bulk.is_empty()
+    }
+
+    /// At most how many connections there are.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
     }
 
     /// How many connections are being received from: at least those that have said something in the
@@ -192,11 +208,15 @@ impl Sockets {
         let mut quiet = Vec::new();
         busy.retain(|&token| {
             let Some(socket) = self.open(token) else { return false };
-            let was_quiet = std::mem::replace(&mut socket.is_quiet, true);
-            if was_quiet || socket.operation != Operation::Receive {
-                socket.is_busy = false;
+            let is_received_from = socket.operation == Operation::Receive;
+            let was_quiet = socket.flow == Flow::Quiet;
+            if is_received_from {
+                socket.flow = Flow::Quiet;
+            }
+            if was_quiet && is_received_from {
                 quiet.push(token);
             }
+            socket.is_busy = is_received_from && !was_quiet;
             socket.is_busy
         });
         self.busy = busy;
@@ -239,15 +259,19 @@ impl Sockets {
         }
         let ended = match event.result {
             1.. => {
-                socket.is_quiet = false;
+                let is_bulk = !event.more() && event.has_more_bytes();
+                socket.flow = if is_bulk { Flow::Bulk } else { Flow::Steady };
                 None
             }
             0 => Some(Ok(())),
             error => match -error {
                 libc::ECANCELED => None,
                 libc::ENOBUFS => {
-                    socket.is_quiet = false;
-                    self.starved.push(token);
+                    socket.flow = Flow::Bulk;
+                    if socket.wants == Wants::Bytes {
+                        socket.operation = Operation::Queued;
+                        self.starved.push(token);
+                    }
                     return Ok(());
                 }
                 error => Some(Err(io::Error::from_raw_os_error(error))),
@@ -276,7 +300,7 @@ impl Sockets {
     fn polled(&mut self, event: Event, ring: &mut Ring) -> io::Result<()> {
         let Some((token, socket)) = self.of(event.user_data) else { return Ok(()) };
         socket.operation = Operation::Nothing;
-        socket.is_quiet = false;
+        socket.flow = Flow::Steady;
         self.arm(token, ring)
     }
 
@@ -416,29 +440,5 @@ impl Sockets {
             }
             is_in_use
         });
-    }
-}
-
-impl Socket {
-    /// Cancels what waits for something to happen.
-    fn disarm(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
-        let kind = match self.operation {
-            Operation::Connect => Kind::Connect,
-            Operation::Receive => Kind::Receive,
-            Operation::Poll => Kind::Poll,
-            Operation::Nothing | Operation::Cancelled => return Ok(()),
-        };
-        self.operation = Operation::Cancelled;
-        ring.cancel(kind.tag(token), Kind::Cancel.tag(token))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_takes_twelve_bytes() {
-        assert_eq!(size_of::<Option<Socket>>(), 12);
     }
 }

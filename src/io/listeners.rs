@@ -1,10 +1,15 @@
-//! Sockets that listen: connections are accepted while they are wanted and edges say there are any.
+//! Sockets that listen: connections are accepted while they are wanted and the kernel has reported
+//! that there are any. Both drivers accept one by one: a multishot accept of io_uring would take
+//! the whole queue, however many connections the server is to have.
 
-use std::{net::TcpListener, os::fd::OwnedFd};
+use std::{
+    net::TcpListener,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
 use rustix::{io::Errno, net::SocketFlags};
 
-use crate::io::{Completion, sys};
+use super::{Completion, sys};
 
 /// How many connections one pass may accept.
 const PASS_ACCEPTS: usize = 64;
@@ -13,6 +18,9 @@ const PASS_ACCEPTS: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     all: Vec<Listener>,
+    /// Which one accepts next: they take turns, so that none that always has connections waiting
+    /// keeps the others from accepting.
+    turn: usize,
     /// How many connections this pass may still accept.
     accepts_left: usize,
 }
@@ -21,7 +29,7 @@ pub(super) struct Listeners {
 struct Listener {
     socket: TcpListener,
     is_accepting: bool,
-    /// Whether connections may be waiting: an edge came and `EAGAIN` has not yet.
+    /// Whether connections may be waiting: the kernel reported some and `EAGAIN` has not come yet.
     is_ready: bool,
 }
 
@@ -38,7 +46,7 @@ impl Listeners {
     pub(super) fn accept(&mut self, number: usize) {
         if let Some(listener) = self.all.get_mut(number) {
             listener.is_accepting = true;
-            // The edge may have come and gone while nobody was accepting.
+            // The report may have come while nobody was accepting.
             listener.is_ready = true;
         }
     }
@@ -49,7 +57,12 @@ impl Listeners {
         }
     }
 
-    /// An edge has come.
+    /// The socket of a listener.
+    pub(super) fn fd(&self, number: usize) -> Option<BorrowedFd<'_>> {
+        self.all.get(number).map(|listener| listener.socket.as_fd())
+    }
+
+    /// The kernel has reported that connections are waiting.
     pub(super) fn ready(&mut self, number: usize) {
         if let Some(listener) = self.all.get_mut(number) {
             listener.is_ready = true;
@@ -66,8 +79,17 @@ impl Listeners {
     }
 
     /// Accepts the next connection.
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Completion<'static, OwnedFd>> {
-        for (number, listener) in self.all.iter_mut().enumerate() {
+        if self.has_next() { self.accept_next() } else { None }
+    }
+
+    #[inline(never)]
+    fn accept_next(&mut self) -> Option<Completion<'static, OwnedFd>> {
+        for _ in 0..self.all.len() {
+            let number = if self.turn < self.all.len() { self.turn } else { 0 };
+            self.turn = number + 1;
+            let listener = &mut self.all[number];
             while listener.is_accepting && listener.is_ready && self.accepts_left > 0 {
                 self.accepts_left -= 1;
                 let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;

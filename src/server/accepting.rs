@@ -1,0 +1,124 @@
+//! Whether a worker accepts: while there is room for connections, and accepting does not fail.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use super::balance::Seat;
+use crate::{conn::Tick, io::Driver};
+
+/// How long accepting pauses when there is no room for a connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The accepting of a worker, whose driver is an argument of what uses it.
+#[derive(Debug)]
+pub(super) struct Accepting<S> {
+    /// How many connections all workers have.
+    open: Arc<AtomicUsize>,
+    /// How many they may have.
+    most: usize,
+    /// What the worker deals connections by, if there are others.
+    seat: Option<Seat<S>>,
+    listeners: usize,
+    /// When accepting is tried again, if it pauses.
+    again: Option<Tick>,
+    /// Whether accepting failed last, which was logged then.
+    has_failed: bool,
+}
+
+impl<S> Accepting<S> {
+    /// Accepting on so many listeners, until all workers have `most` connections. None at all
+    /// would be a server that accepts one and then waits for ever.
+    pub(super) fn new(
+        open: Arc<AtomicUsize>,
+        most: usize,
+        seat: Option<Seat<S>>,
+        listeners: usize,
+    ) -> Self {
+        Self { open, most: most.max(1), seat, listeners, again: None, has_failed: false }
+    }
+
+    /// When accepting is tried again, if it pauses.
+    pub(super) fn again(&self) -> Option<Tick> {
+        self.again
+    }
+
+    /// Counts a connection that was accepted. Returns it if this worker is to have it.
+    pub(super) fn admit<D: Driver<Stream = S>>(
+        &mut self,
+        driver: &mut D,
+        accepted: (S, Option<SocketAddr>),
+        now: Tick,
+    ) -> Option<(S, Option<SocketAddr>)> {
+        self.has_failed = false;
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        if open >= self.most {
+            self.pause(driver, now);
+        }
+        match &self.seat {
+            Some(seat) => seat.deal(accepted),
+            None => Some(accepted),
+        }
+    }
+
+    /// Takes what other workers have accepted and this one is to have, which counts already.
+    pub(super) fn take_handed(&self) -> Vec<(S, Option<SocketAddr>)> {
+        self.seat.as_ref().map(Seat::take).unwrap_or_default()
+    }
+
+    /// Without descriptors or memory accepting pauses; it goes on when a connection has ended, or
+    /// after a moment. Those that exist are not concerned.
+    pub(super) fn failed(&mut self, driver: &mut impl Driver, error: &io::Error, now: Tick) {
+        if !std::mem::replace(&mut self.has_failed, true) {
+            tracing::warn!(%error, "cannot accept: connections wait until this is over");
+        }
+        self.pause(driver, now);
+    }
+
+    /// A connection has ended.
+    pub(super) fn ended(&mut self, driver: &mut impl Driver, now: Tick) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(seat) = &self.seat {
+            seat.ended();
+        }
+        if self.again.is_some() {
+            self.try_again(driver, now);
+        }
+    }
+
+    /// Tries again to accept, if it is time to.
+    pub(super) fn check(&mut self, driver: &mut impl Driver, now: Tick) {
+        if self.again.is_some_and(|again| again.has_come(now)) {
+            self.try_again(driver, now);
+        }
+    }
+
+    /// Accepts nothing more, neither from the kernel nor from other workers.
+    pub(super) fn close(&mut self, driver: &mut impl Driver) {
+        driver.close_listeners();
+        let queued = self.seat.as_ref().map_or(0, Seat::close);
+        self.open.fetch_sub(queued, Ordering::Relaxed);
+        self.listeners = 0;
+        self.again = None;
+    }
+
+    fn pause(&mut self, driver: &mut impl Driver, now: Tick) {
+        (0..self.listeners).for_each(|listener| driver.pause_accept(listener));
+        self.again = Some(now.after(PAUSE));
+    }
+
+    fn try_again(&mut self, driver: &mut impl Driver, now: Tick) {
+        if self.open.load(Ordering::Relaxed) >= self.most {
+            self.again = Some(now.after(PAUSE));
+            return;
+        }
+        self.again = None;
+        (0..self.listeners).for_each(|listener| driver.accept(listener));
+    }
+}
