@@ -126,7 +126,12 @@ fn the_version_is_13_exactly_once() {
 
 #[test]
 fn the_key_is_16_bytes_in_base64_exactly_once() {
-    for key in ["AAAAAAAAAAAAAAAAAAAAAA==", "+/+/+/+/+/+/+/+/+/+/+w=="] {
+    for key in [
+        "AAAAAAAAAAAAAAAAAAAAAA==",
+        "+/+/+/+/+/+/+/+/+/+/+w==",
+        "AQIDBAUGBwgJCgsMDQ4PEC==",
+        "dGhlIHNhbXBsZSBub25jZ/==",
+    ] {
         let line = format!("Sec-WebSocket-Key: {key}\r\n");
         assert!(validate(&[UPGRADE_LINE, CONNECTION, &line, VERSION]).is_ok(), "{key}");
     }
@@ -136,7 +141,6 @@ fn the_key_is_16_bytes_in_base64_exactly_once() {
         "dGhlIHNhbXBsZSBub25jZQ",
         "dGhlIHNhbXBsZSBub25jZQ=",
         "dGhlIHNhbXBsZSBub25jZQ===",
-        "dGhlIHNhbXBsZSBub25jZR==",
         "dGhlIHNhbXBsZSBub25jZQ==,",
         "dGhlIHNhbXBsZSBub25jZ===",
         "dGhlIHNhbXBsZSBub25j_Q==",

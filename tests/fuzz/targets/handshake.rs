@@ -82,7 +82,11 @@ fn our_client_accepts(request: &Request<'_>, upgrade: &Upgrade<'_>) {
     assert_eq!(request.method(), http::Method::GET);
     assert!(!request.framing().has_body());
     let text = request.header_text("Sec-WebSocket-Key").expect("it was validated");
-    let key = decode(text).expect("16 bytes in base64");
+    let (key, is_canonical) = decode(text).expect("16 bytes in base64");
+    if !is_canonical {
+        // Another client has sent it: ours leaves no spare bits.
+        return;
+    }
     let protocols: Vec<&str> = upgrade.protocols().iter().collect();
     for extension in upgrade.extensions().iter() {
         assert!(!extension.name().is_empty());
@@ -114,8 +118,8 @@ fn our_client_accepts(request: &Request<'_>, upgrade: &Upgrade<'_>) {
     assert_eq!(client.read(&answer), Ok(Some(expected)));
 }
 
-/// RFC 4648 section 4, for exactly 16 bytes whose unused bits are zero.
-fn decode(text: &str) -> Option<[u8; 16]> {
+/// RFC 4648 section 4, for exactly 16 bytes; and whether the spare bits are zero.
+fn decode(text: &str) -> Option<([u8; 16], bool)> {
     const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits = text.strip_suffix("==").filter(|digits| digits.len() == 22)?;
     let mut bits = 0_u128;
@@ -123,7 +127,7 @@ fn decode(text: &str) -> Option<[u8; 16]> {
         bits = bits << 6 | DIGITS.find(digit)? as u128;
     }
     let last = DIGITS.find(digits.chars().last()?)? as u128;
-    (last & 0b1111 == 0).then(|| (bits << 2 | last >> 4).to_be_bytes())
+    Some(((bits << 2 | last >> 4).to_be_bytes(), last & 0b1111 == 0))
 }
 
 const OFFER: DeflateParams = DeflateParams {
