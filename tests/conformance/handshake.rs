@@ -1,13 +1,13 @@
-//! The server's side of the opening handshake: RFC 6455 sections 4.2 and 4.4, RFC 6454, and what
+//! The server's side of the opening handshake: RFC 6455 sections 4.2 and 4.4, and what
 //! became an advisory elsewhere.
 
 use http::StatusCode;
 use wireloop::{
     Echo, Request, Routes,
-    http::{Origins, Refusal, Response},
+    http::{Refusal, Response},
 };
 
-use crate::support::{Binary, Client, TEXT, TestServer, frame, handshake, serve};
+use crate::support::{TEXT, TestServer, frame, handshake, serve};
 
 const KEY_LINE: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const VERSION_LINE: &str = "Sec-WebSocket-Version: 13\r\n";
@@ -38,7 +38,7 @@ fn with(line: &str, replacement: &str) -> String {
 /// A request that is no handshake: its status and one answer only, after which the connection
 /// ends although a request follows.
 #[track_caller]
-fn refused(server: &TestServer, request: &str) -> u16 {
+pub(crate) fn refused(server: &TestServer, request: &str) -> u16 {
     let mut client = server.connect();
     client.send_raw((request.to_owned() + &get_private()).as_bytes());
     let response = client.read_response();
@@ -51,7 +51,7 @@ fn refused(server: &TestServer, request: &str) -> u16 {
 }
 
 #[track_caller]
-fn accepted(server: &TestServer, request: &str) {
+pub(crate) fn accepted(server: &TestServer, request: &str) {
     let mut client = server.connect();
     let response = client.request(request);
     assert_eq!(response.status, 101, "{request}");
@@ -400,88 +400,4 @@ fn cve_2023_43669_a_head_beyond_its_limit_is_431() {
         let target = handshake(&format!("/{}", "x".repeat(9_000)), "");
         assert_eq!(refused(server, &target), 414);
     });
-}
-
-fn guarded(origins: &Origins) -> Routes {
-    Routes::new().websocket_from("/", origins.clone(), |_request, protocols| {
-        Ok(protocols.none().session(Echo))
-    })
-}
-
-#[test]
-fn rfc6455_10_2_only_pages_of_listed_origins_are_admitted() {
-    let origins = Origins::only(["https://good.com", "http://localhost:8181"]).expect("valid");
-    let origin = |value: &str| handshake("/", &format!("Origin: {value}\r\n"));
-    serve(
-        || guarded(&origins),
-        |server| {
-            for good in [
-                "https://good.com",
-                "HTTPS://GOOD.COM",
-                "https://good.com:443",
-                "http://localhost:8181",
-            ] {
-                accepted(server, &origin(good));
-            }
-            for evil in [
-                "null",
-                "",
-                "https://evil.com",
-                "http://good.com",
-                "https://good.com:8443",
-                "https://good.com.evil",
-                "https://evilgood.com",
-                "https://sub.good.com",
-                "https://good.com.",
-                "https://good.com/",
-                "https://good.com@evil.com",
-                "https://good.com https://evil.com",
-                "https://good.com, https://evil.com",
-                "good.com",
-                "http://localhost",
-                "http://127.0.0.1:8181",
-            ] {
-                assert_eq!(refused(server, &origin(evil)), 403, "{evil}");
-            }
-            let twice = "Origin: https://good.com\r\nOrigin: https://good.com\r\n";
-            assert_eq!(refused(server, &handshake("/", twice)), 403);
-        },
-    );
-}
-
-#[test]
-fn rfc6455_4_2_2_a_client_without_origin_is_admitted_unless_the_list_requires_one() {
-    let origins = Origins::only(["https://good.com"]).expect("valid");
-    serve(|| guarded(&origins), |server| accepted(server, &handshake("/", "")));
-    let required = origins.clone().required();
-    serve(
-        || guarded(&required),
-        |server| {
-            assert_eq!(refused(server, &handshake("/", "")), 403);
-            accepted(server, &handshake("/", "Origin: https://good.com\r\n"));
-        },
-    );
-    serve(routes, |server| accepted(server, &handshake("/", "Origin: null\r\n")));
-}
-
-/// The command line has the same list, and refuses what is no origin when it starts.
-#[test]
-fn the_binary_takes_origins() {
-    let server =
-        Binary::start(&["--origin", "https://good.com", "--origin", "http://localhost:8181"]);
-    for (line, status) in [
-        ("Origin: https://good.com\r\n", 101),
-        ("Origin: http://localhost:8181\r\n", 101),
-        ("Origin: https://evil.com\r\n", 403),
-        ("", 101),
-    ] {
-        let mut client = Client::connect(server.address());
-        assert_eq!(client.request(&handshake("/echo", line)).status, status, "{line}");
-    }
-    let strict = Binary::start(&["--require-origin"]);
-    let mut client = Client::connect(strict.address());
-    assert_eq!(client.request(&handshake("/echo", "")).status, 403);
-    let wrong = Binary::run(&["--origin", "https://*.good.com"]);
-    assert_eq!(wrong.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&wrong.stderr).contains("an origin is"));
 }
