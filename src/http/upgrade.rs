@@ -36,7 +36,8 @@ impl<'a> Upgrade<'a> {
         check_hop(&headers)?;
         check_version(&headers)?;
         let accept_key = derive_accept_key(parse_key(&headers)?);
-        check_offers(&headers)?;
+        // 4.3 gives both lists at least one element. Some clients send the header without a value
+        // to offer nothing, which is unambiguous and is taken for that.
         let protocols = Protocols::parse(&headers).map_err(|_| UpgradeError::Protocols)?;
         let extensions = Extensions::validate(headers).map_err(|_| UpgradeError::Extensions)?;
         Ok(Self { accept_key, protocols, extensions })
@@ -122,15 +123,6 @@ fn parse_key<'a>(headers: &Headers<'a>) -> Result<&'a [u8], UpgradeError> {
 fn is_key(key: &[u8]) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
     key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_digit))
-}
-
-/// 4.3: the lists of subprotocols and extensions have an element if they are there.
-fn check_offers(headers: &Headers<'_>) -> Result<(), UpgradeError> {
-    let is_empty = |name| headers.first(name).is_some() && headers.elements(name).next().is_none();
-    if is_empty("sec-websocket-protocol") {
-        return Err(UpgradeError::Protocols);
-    }
-    if is_empty("sec-websocket-extensions") { Err(UpgradeError::Extensions) } else { Ok(()) }
 }
 
 /// The rule of RFC 6455 4.2.1 that a request violates.

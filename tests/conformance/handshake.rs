@@ -274,7 +274,7 @@ fn rfc6455_4_2_2_the_subprotocol_is_an_offered_one_or_none() {
         assert_eq!(chosen("/chat", "Sec-WebSocket-Protocol: v1, v2\r\n"), v2);
         let lines = "Sec-WebSocket-Protocol: v1\r\nSec-WebSocket-Protocol: x\t, v2\r\n";
         assert_eq!(chosen("/chat", lines), v2);
-        for malformed in ["", ", ,", "v 1", "v1, v1", "v1/2", "\"v1\"", "v1;v2"] {
+        for malformed in ["v 1", "v1, v1", "v1/2", "\"v1\"", "v1;v2"] {
             let line = format!("Sec-WebSocket-Protocol: {malformed}\r\n");
             assert_eq!(refused(server, &handshake("/chat", &line)), 400, "{malformed}");
         }
@@ -290,11 +290,34 @@ fn rfc6455_9_1_an_unknown_extension_is_ignored_and_a_malformed_list_refused() {
         for offer in ["x-unknown", "__proto__, constructor; toString=1", "a; b=\"1\", c"] {
             accepted(server, &handshake("/", &format!("Sec-WebSocket-Extensions: {offer}\r\n")));
         }
-        for offer in ["", ",", "x;", "x; ;", "x; a=", "x; a=\"", "x y", ";", "x; a=\"b c\"", "x=1"]
-        {
+        for offer in ["x;", "x; ;", "x; a=", "x; a=\"", "x y", ";", "x; a=\"b c\"", "x=1"] {
             let line = format!("Sec-WebSocket-Extensions: {offer}\r\n");
             assert_eq!(refused(server, &handshake("/", &line)), 400, "{offer}");
         }
+    });
+}
+
+/// Empty elements of a list are ignored, and a header that has no other elements offers nothing:
+/// clients send it to turn compression off, or because they have no subprotocol to offer.
+#[test]
+fn rfc9110_5_6_1_empty_elements_of_an_offer_are_ignored() {
+    serve(routes, |server| {
+        let chosen = |lines: &str| {
+            let response = server.connect().request(&handshake("/chat", lines));
+            assert_eq!(response.status, 101, "{lines}");
+            assert_eq!(response.header("Sec-WebSocket-Extensions"), None, "{lines}");
+            response.header("Sec-WebSocket-Protocol").map(str::to_owned)
+        };
+        for empty in ["", " ", ",", ", ,", "\t,\t"] {
+            let protocol = format!("Sec-WebSocket-Protocol:{empty}\r\n");
+            let extensions = format!("Sec-WebSocket-Extensions:{empty}\r\n");
+            assert_eq!(chosen(&protocol), None);
+            assert_eq!(chosen(&extensions), None);
+            let second_line = protocol + "Sec-WebSocket-Protocol: v1\r\n";
+            assert_eq!(chosen(&second_line).as_deref(), Some("v1"));
+        }
+        assert_eq!(chosen("Sec-WebSocket-Protocol: , ,v1,\r\n").as_deref(), Some("v1"));
+        accepted(server, &handshake("/", "Sec-WebSocket-Extensions: , ,x-unknown,,\r\n"));
     });
 }
 
