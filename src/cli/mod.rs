@@ -46,6 +46,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     webroot: Option<PathBuf>,
 
+    /// Also serve files of DIR in whose path a name begins with a dot, as .git/config and .env;
+    /// .well-known is always served
+    #[arg(long, requires = "webroot")]
+    dotfiles: bool,
+
     /// Origin whose pages may open WebSockets, such as https://example.org; may be given several
     /// times. Others get 403. Default: all
     #[arg(long, value_name = "ORIGIN")]
@@ -219,7 +224,9 @@ pub(crate) fn routes(arguments: &Arguments) -> Routes {
             protocols.choose("echo").map(|accept| accept.session(Echo))
         });
     match &arguments.webroot {
-        Some(directory) => routes.get("/**", StaticFiles::new(directory)),
+        Some(directory) => {
+            routes.get("/**", StaticFiles::new(directory).dotfiles(arguments.dotfiles))
+        }
         None => page::add(routes),
     }
 }

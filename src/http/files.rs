@@ -101,6 +101,14 @@ fn decode_component(component: &str) -> Result<Cow<'_, str>, InvalidPath> {
     }
 }
 
+/// Whether a segment of this name, which [`relative_path`] has decoded, begins with a dot: such
+/// files hold passwords, keys and histories of version control far more often than content.
+/// `.well-known` does not count, since it is there to be served (RFC 8615 section 3).
+#[must_use]
+pub fn is_dotfile(name: &str) -> bool {
+    name.split('/').any(|segment| segment.starts_with('.') && segment != ".well-known")
+}
+
 /// What the rules need to know about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileInfo {

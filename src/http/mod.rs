@@ -32,7 +32,7 @@ pub use deflate::{DeflateParams, DeflatePolicy};
 pub use error::{InvalidHeader, RequestError};
 pub use extensions::{Extension, Extensions};
 pub use files::{
-    Decision, FileInfo, InvalidPath, content_type, decide, file_response, relative_path,
+    Decision, FileInfo, InvalidPath, content_type, decide, file_response, is_dotfile, relative_path,
 };
 pub use framing::Framing;
 pub use head::{Head, HeadScanner, Limits, is_head_request};

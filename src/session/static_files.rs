@@ -24,7 +24,7 @@ use rustix::{
 
 use crate::http::{
     AcceptEncoding, ContentCoding, FileInfo, Methods, Request, Response, Source, SourceError,
-    TRAILING_WILDCARD, decide, file_response, relative_path,
+    TRAILING_WILDCARD, decide, file_response, is_dotfile, relative_path,
 };
 
 /// `openat2` gives up with EAGAIN when a directory is renamed while it checks that `..` stays
@@ -38,16 +38,28 @@ const OPEN_ATTEMPTS: usize = 4;
 ///
 /// If there is `page.html.br` or `page.html.gz` beside `page.html` and the client accepts it, it
 /// is sent in its place (RFC 9110 section 12.5.3). Nobody checks that their contents agree.
+///
+/// A path in which a segment begins with a dot, such as `/.git/config`, is answered with 404 as if
+/// the file were absent, unless [`dotfiles`](Self::dotfiles) are asked for. `.well-known` is served
+/// (RFC 8615). Only the path of the request counts: a symbolic link with another name that leads
+/// to such a file is served.
 #[derive(Debug)]
 pub struct StaticFiles {
     root: PathBuf,
+    serves_dotfiles: bool,
     directory: OnceLock<OwnedFd>,
 }
 
 impl StaticFiles {
     /// Names the directory, without looking at it.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), directory: OnceLock::new() }
+        Self { root: root.into(), serves_dotfiles: false, directory: OnceLock::new() }
+    }
+
+    /// Whether paths in which a segment begins with a dot are served like others.
+    #[must_use]
+    pub fn dotfiles(self, serves: bool) -> Self {
+        Self { serves_dotfiles: serves, ..self }
     }
 
     /// The directory's name.
@@ -76,6 +88,9 @@ impl StaticFiles {
             Ok(name) => name,
             Err(error) => return failure(error.status()),
         };
+        if is_dotfile(&name) && !self.serves_dotfiles {
+            return failure(StatusCode::NOT_FOUND);
+        }
         match self.open_file(&name) {
             Ok(original) if original.1.is_file() => self.serve(request, &name, original),
             Ok((_, metadata)) if metadata.is_dir() && !path.ends_with('/') => {

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 use tempfile::TempDir;
 use wireloop::{Routes, StaticFiles};
 
-use crate::support::{Client, Response, serve};
+use crate::support::{Binary, Client, Response, serve};
 
 /// A directory with some files, beside a secret that must never be served.
 pub(crate) struct Site(TempDir);
@@ -177,6 +177,73 @@ fn cve_2024_23334_links_are_followed_inside_only() {
             }
         },
     );
+}
+
+/// `.env`, `.git` and their like are left in the root by mistake. What is refused is answered as
+/// what is absent, so that nobody learns that it is there.
+#[test]
+fn websocketd_476_dotfiles_are_404_as_if_absent() {
+    let site = Site::new();
+    for name in [".git", "dir/.ssh", ".well-known", ".well-known/.git", ".site"] {
+        fs::create_dir(site.path(name)).expect("a directory");
+        site.write(&format!("{name}/config"), "secret");
+        site.write(&format!("{name}/index.html"), "secret");
+    }
+    site.write(".env", "secret");
+    site.write(".env.gz", "secret");
+    site.write(".well-known/acme", "challenge");
+    site.write("dir/.htpasswd", "secret");
+    serve(
+        || site.routes(),
+        |server| {
+            let mut client = server.connect();
+            let mut body = |path: &str| {
+                let response = client.request(&get(path, "Accept-Encoding: br, gzip\r\n"));
+                let is_dated = |line: &&str| line.starts_with("Date");
+                let head: Vec<_> = response.head.lines().filter(|line| !is_dated(line)).collect();
+                (head.join("\n"), response.text().to_owned())
+            };
+            let absent = body("/nothing");
+            for path in [
+                "/.git/config",
+                "/.git/",
+                "/.git",
+                "/%2egit/config",
+                "/%2Egit%2fconfig",
+                "/.site/",
+                "/.env",
+                "/.env.gz",
+                "/%2eenv",
+                "/dir/.htpasswd",
+                "/dir/.ssh/config",
+                "/files/.env",
+                "/files/%2eenv",
+                "/files/dir/.ssh/",
+                "/.well-known/.git/config",
+                "/.none",
+            ] {
+                assert_eq!(body(path), absent, "{path}");
+            }
+            for path in ["/.well-known/acme", "/%2ewell-known/acme", "/files/.well-known/acme"] {
+                assert_eq!(body(path).1, "challenge", "{path}");
+            }
+        },
+    );
+}
+
+#[test]
+fn the_binary_serves_dotfiles_only_if_asked_to() {
+    let site = Site::new();
+    site.write(".env", "A=b");
+    let root = site.path("");
+    let root = root.to_str().expect("ASCII");
+    for (arguments, status) in
+        [(&["--webroot", root][..], 404), (&["--webroot", root, "--dotfiles"], 200)]
+    {
+        let server = Binary::start(arguments);
+        let response = Client::connect(server.address()).request(&get("/.env", ""));
+        assert_eq!(response.status, status, "{arguments:?}");
+    }
 }
 
 /// The links of /proc lead anywhere without naming it.

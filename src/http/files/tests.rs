@@ -92,6 +92,19 @@ fn a_path_cannot_lead_out() {
 }
 
 #[test]
+fn a_name_is_a_dotfile_if_any_segment_begins_with_a_dot() {
+    for name in [".env", ".git/config", "a/.b/c", "a/.htpasswd", "...", "..;/a", ".Well-Known/a"] {
+        assert!(is_dotfile(name), "{name}");
+    }
+    for name in [".well-known/.a", ".well-known.html", ".well-known2/a"] {
+        assert!(is_dotfile(name), "{name}");
+    }
+    for name in ["index.html", "a.b/c.", ".well-known/acme", "a/.well-known", "%2egit/config"] {
+        assert!(!is_dotfile(name), "{name}");
+    }
+}
+
+#[test]
 fn the_tag_is_strong_quoted_and_changes_with_the_file() {
     let tag = file().etag();
     assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 2, "{tag}");

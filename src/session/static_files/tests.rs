@@ -115,6 +115,18 @@ fn what_is_missing_or_no_file_is_404() {
 }
 
 #[test]
+fn dotfiles_are_served_only_if_asked_for() {
+    let mut site = Site::new();
+    fs::create_dir(site.root().join(".git")).expect("a directory");
+    fs::write(site.root().join(".git/config"), "config").expect("a file");
+    assert_eq!(site.get("/.git/config"), site.get("/none"));
+    let files = StaticFiles::new(site.root()).dotfiles(true);
+    site.router = Router::new();
+    site.router.add(None, "/**", files).expect("a valid pattern");
+    assert_eq!(site.get("/.git/config"), (200, "config".into()));
+}
+
+#[test]
 fn no_path_leads_out_of_the_root() {
     let site = Site::new();
     let paths = [
