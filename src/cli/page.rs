@@ -25,14 +25,13 @@ fn asset(
     bytes: &'static [u8],
 ) -> impl Fn(&Request<'_>) -> Response + Send + Sync + 'static {
     // A file whose content is as old as the process: the next one may have another.
-    let modified = SystemTime::now();
-    let info = FileInfo { length: bytes.len() as u64, modified, inode: 0, coding: None };
+    let (modified, length) = (SystemTime::now(), bytes.len() as u64);
     move |request| {
         let source = |start: u64, length: u64| -> Box<dyn Source> {
             Box::new(Slice(&bytes[start as usize..(start + length) as usize]))
         };
-        let now = SystemTime::now();
-        file_response(decide(request, &info), name, &info, now, source)
+        let info = FileInfo { length, modified, read: SystemTime::now(), coding: None };
+        file_response(decide(request, &info), name, &info, source)
             .header(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
             .header(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))
     }

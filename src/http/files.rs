@@ -27,6 +27,10 @@ use super::{
     syntax::trim,
 };
 
+/// How long after a change a file's time says that there was no other: as long as the coarsest
+/// clock of a file system takes for a step, which is that of FAT. Linux takes up to 10 ms on others.
+const CLOCK_STEP: Duration = Duration::from_secs(2);
+
 /// The file served for a path that ends in a slash.
 const INDEX: &str = "index.html";
 
@@ -116,23 +120,44 @@ pub struct FileInfo {
     pub length: u64,
     /// When its content last changed.
     pub modified: SystemTime,
-    /// Its inode, which changes when a file is replaced by another of the same size and time.
-    pub inode: u64,
+    /// When these facts were read, by the clock that `modified` was taken from.
+    pub read: SystemTime,
     /// How its content is coded, if it stands for another file.
     pub coding: Option<ContentCoding>,
 }
 
 impl FileInfo {
-    /// A strong entity tag (RFC 9110 8.8.3), with its quotes.
+    /// An entity tag (RFC 9110 8.8.3) of modification time and length. Neither inode nor device
+    /// is in it, so that copies of a file on several servers have the same tag.
+    ///
+    /// It is weak while the file is younger than two seconds: a second change within one step of
+    /// the file system's clock would leave time and length as they are, and 8.8.1 calls a validator
+    /// strong only if it changes with the content. Later changes get another time, so a strong tag
+    /// stands for one content, unless somebody sets the time back by hand. The weak tag is not the
+    /// strong one with `W/` before it: a client that has the first content of a new file gets the
+    /// second when the two seconds are over.
     #[must_use]
     pub fn etag(&self) -> String {
+        let weakness = if self.is_settled() { "" } else { "W/" };
+        format!("{weakness}{}", self.opaque_tag())
+    }
+
+    /// Whether a change from now on would be seen in the time of modification. It would not be if
+    /// that is in the future.
+    fn is_settled(&self) -> bool {
+        self.read.duration_since(self.modified).is_ok_and(|age| age >= CLOCK_STEP)
+    }
+
+    /// The tag with its quotes and without its weakness.
+    fn opaque_tag(&self) -> String {
         let nanos = match self.modified.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(since) => since.as_nanos(),
             Err(before) => before.duration().as_nanos().wrapping_neg(),
         };
         // 8.8.3.3: the same content in another coding has another tag.
         let coding = self.coding.map_or("", ContentCoding::suffix);
-        format!("\"{nanos:x}-{:x}-{:x}{coding}\"", self.length, self.inode)
+        let age = if self.is_settled() { "" } else { "-new" };
+        format!("\"{nanos:x}-{:x}{coding}{age}\"", self.length)
     }
 
     /// Last-Modified in whole seconds; `None` outside the years that an HTTP date can express.
@@ -167,42 +192,41 @@ pub enum Decision {
 #[must_use]
 pub fn decide(request: &Request<'_>, file: &FileInfo) -> Decision {
     let headers = request.headers();
-    let etag = file.etag();
-    match precondition(&headers, file, &etag) {
+    match precondition(&headers, file) {
         Some(decision) => decision,
         None if *request.method() != Method::GET => Decision::Full,
-        None => decide_range(&headers, file, &etag),
+        None => decide_range(&headers, file),
     }
 }
 
 /// RFC 9110 13.1.1 to 13.1.4. A condition on the date counts only without one on the tag, and
 /// only if it is a valid date.
-fn precondition(headers: &Headers<'_>, file: &FileInfo, etag: &str) -> Option<Decision> {
+fn precondition(headers: &Headers<'_>, file: &FileInfo) -> Option<Decision> {
     let date = |name| {
         let value = headers.single(name).ok().flatten()?;
         httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
     };
     let modified_after = |date: SystemTime| file.last_modified().map(|modified| modified > date);
     let failed = match headers.first("if-match") {
-        Some(_) => !matches_tag(headers, "if-match", etag, Comparison::Strong),
+        Some(_) => !matches_tag(headers, "if-match", file, Comparison::Strong),
         None => date("if-unmodified-since").and_then(modified_after).unwrap_or(false),
     };
     if failed {
         return Some(Decision::PreconditionFailed);
     }
     let unchanged = match headers.first("if-none-match") {
-        Some(_) => matches_tag(headers, "if-none-match", etag, Comparison::Weak),
+        Some(_) => matches_tag(headers, "if-none-match", file, Comparison::Weak),
         None => date("if-modified-since").and_then(modified_after).is_some_and(|after| !after),
     };
     unchanged.then_some(Decision::NotModified)
 }
 
 /// RFC 9110 14.2.
-fn decide_range(headers: &Headers<'_>, file: &FileInfo, etag: &str) -> Decision {
+fn decide_range(headers: &Headers<'_>, file: &FileInfo) -> Decision {
     let Ok(Some(range)) = headers.single("range") else {
         return Decision::Full;
     };
-    if !if_range_holds(headers, file, etag) {
+    if !if_range_holds(headers, file) {
         return Decision::Full;
     }
     match select(range, file.length) {
@@ -212,16 +236,20 @@ fn decide_range(headers: &Headers<'_>, file: &FileInfo, etag: &str) -> Decision 
     }
 }
 
-/// RFC 9110 13.1.5: a tag is compared strongly, a date exactly.
-fn if_range_holds(headers: &Headers<'_>, file: &FileInfo, etag: &str) -> bool {
+/// RFC 9110 13.1.5: a tag is compared strongly, a date exactly. Either must be a strong validator
+/// (8.8.1, 8.8.2.2), or the part might belong to other content than what the client has.
+fn if_range_holds(headers: &Headers<'_>, file: &FileInfo) -> bool {
     let Ok(condition) = headers.single("if-range") else {
         return false;
     };
     let Some(condition) = condition else {
         return true;
     };
+    if !file.is_settled() {
+        return false;
+    }
     if condition.contains(&b'"') {
-        return condition == etag.as_bytes();
+        return condition == file.opaque_tag().as_bytes();
     }
     let date = str::from_utf8(condition).ok().and_then(|date| httpdate::parse_http_date(date).ok());
     date.is_some() && date == file.last_modified()
@@ -234,13 +262,15 @@ enum Comparison {
     Weak,
 }
 
-/// Whether a list of entity tags, on any number of lines, has this one or is `*`.
-fn matches_tag(headers: &Headers<'_>, name: &str, etag: &str, comparison: Comparison) -> bool {
+/// Whether a list of entity tags, on any number of lines, has that of the file or is `*`.
+fn matches_tag(headers: &Headers<'_>, name: &str, file: &FileInfo, comparison: Comparison) -> bool {
+    let own = file.opaque_tag();
+    // Compared strongly, a weak tag equals none, on either side.
+    let can_match =
+        |is_weak: bool| comparison == Comparison::Weak || (file.is_settled() && !is_weak);
     headers.all(name).any(|line| {
         trim(line) == b"*"
-            || entity_tags(line).any(|(is_weak, tag)| {
-                tag == etag.as_bytes() && !(is_weak && comparison == Comparison::Strong)
-            })
+            || entity_tags(line).any(|(is_weak, tag)| tag == own.as_bytes() && can_match(is_weak))
     })
 }
 
@@ -264,13 +294,12 @@ fn entity_tags(line: &[u8]) -> impl Iterator<Item = (bool, &[u8])> {
     })
 }
 
-/// The response for a decision about the file of this name. `source` is asked for the bytes from a start on, and only if
-/// there are any to send.
+/// The response for a decision about the file of this name. `source` is asked for the bytes from a
+/// start on, and how many, only if there are any to send.
 pub fn file_response(
     decision: Decision,
     name: &str,
     file: &FileInfo,
-    now: SystemTime,
     source: impl FnOnce(u64, u64) -> Box<dyn Source>,
 ) -> Response {
     let status = match decision {
@@ -280,7 +309,7 @@ pub fn file_response(
         Decision::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Decision::Unsatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
     };
-    let response = with_validators(Response::new(status), file, now);
+    let response = with_validators(Response::new(status), file);
     let (start, length) = match decision {
         Decision::Full => (0, file.length),
         Decision::Partial { start, length } => (start, length),
@@ -306,11 +335,11 @@ pub fn file_response(
     }
 }
 
-fn with_validators(response: Response, file: &FileInfo, now: SystemTime) -> Response {
+fn with_validators(response: Response, file: &FileInfo) -> Response {
     let response =
         with(response, ETAG, file.etag()).header(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     // 8.8.2.1: a date in the future would make a later change look like none.
-    match file.last_modified().filter(|modified| *modified <= now) {
+    match file.last_modified().filter(|modified| *modified <= file.read) {
         Some(modified) => with(response, LAST_MODIFIED, httpdate::fmt_http_date(modified)),
         None => response,
     }

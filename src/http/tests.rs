@@ -53,7 +53,7 @@ fn exercise(request: &Request<'_>, router: &Router<()>) {
     let _ = (request.keep_alive(), request.is_upgrade(), request.framing(), request.query());
     let _ = relative_path(request.path());
     let modified = std::time::SystemTime::UNIX_EPOCH;
-    let info = FileInfo { length: 3, modified, inode: 1, coding: None };
+    let info = FileInfo { length: 3, modified, read: modified, coding: None };
     let _ = decide(request, &info);
     assert!(AcceptEncoding::of(request).preferred().count() <= 2);
     let _ = Origins::only(["https://a"]).expect("valid").check(request);

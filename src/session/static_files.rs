@@ -4,10 +4,7 @@
 use std::{
     fs::{File, Metadata},
     io,
-    os::{
-        fd::OwnedFd,
-        unix::fs::{FileExt, MetadataExt},
-    },
+    os::{fd::OwnedFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     sync::OnceLock,
     time::SystemTime,
@@ -202,9 +199,10 @@ fn serve(
     let Ok(modified) = metadata.modified() else {
         return failure(StatusCode::INTERNAL_SERVER_ERROR);
     };
-    let info = FileInfo { length: metadata.len(), modified, inode: metadata.ino(), coding };
+    let read = SystemTime::now();
+    let info = FileInfo { length: metadata.len(), modified, read, coding };
     let decision = decide(request, &info);
-    file_response(decision, name, &info, SystemTime::now(), |offset, remaining| {
+    file_response(decision, name, &info, |offset, remaining| {
         Box::new(FileSource { file, offset, remaining })
     })
 }

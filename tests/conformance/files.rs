@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::{Duration, SystemTime},
 };
 
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
@@ -25,6 +26,7 @@ impl Site {
         site.write("index.html", "home");
         site.write("dir/index.html", "dir");
         site.write("ten.txt", "0123456789");
+        site.age("ten.txt");
         fs::write(site.0.path().join("secret"), "secret").expect("a file");
         site
     }
@@ -35,6 +37,16 @@ impl Site {
 
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).expect("a file");
+    }
+
+    /// Makes a file a minute old: what has just been written has no strong tag.
+    pub(crate) fn age(&self, name: &str) {
+        self.set_modified(name, SystemTime::now() - Duration::from_secs(60));
+    }
+
+    pub(crate) fn set_modified(&self, name: &str, time: SystemTime) {
+        let file = fs::File::options().write(true).open(self.path(name)).expect("it is there");
+        file.set_times(fs::FileTimes::new().set_modified(time)).expect("it is ours");
     }
 
     fn link(&self, target: impl AsRef<Path>, name: &str) {

@@ -10,16 +10,25 @@ const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
 fn file() -> FileInfo {
     let modified = SystemTime::UNIX_EPOCH + Duration::new(MODIFIED, 5);
-    FileInfo { length: 10, modified, inode: 0x2a, coding: None }
+    FileInfo { length: 10, modified, read: modified + Duration::from_secs(60), coding: None }
+}
+
+/// The same file a moment after it was written.
+fn new_file() -> FileInfo {
+    FileInfo { read: file().modified + Duration::from_millis(1_999), ..file() }
 }
 
 fn decision_of(method: &str, lines: &[&str]) -> Decision {
+    decide_on(&file(), method, lines)
+}
+
+fn decide_on(file: &FileInfo, method: &str, lines: &[&str]) -> Decision {
     let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
     let input = format!("{method} / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
     let mut slots = HeaderSlots::new();
     let parsed = parse(input.as_bytes(), &Limits::default(), &mut slots);
     let (request, _) = parsed.expect("valid").expect("complete");
-    decide(&request, &file())
+    decide(&request, file)
 }
 
 fn decision(lines: &[&str]) -> Decision {
@@ -33,8 +42,7 @@ fn response(decision: Decision, file: &FileInfo) -> Response {
             Err(SourceError::Truncated)
         }
     }
-    let now = file.modified.max(SystemTime::UNIX_EPOCH) + Duration::from_secs(60);
-    file_response(decision, "a/page.html", file, now, |_, _| Box::new(Nothing))
+    file_response(decision, "a/page.html", file, |_, _| Box::new(Nothing))
 }
 
 fn header(response: &Response, name: HeaderName) -> Option<&str> {
@@ -112,11 +120,33 @@ fn the_tag_is_strong_quoted_and_changes_with_the_file() {
     for other in [
         FileInfo { length: 11, ..file() },
         FileInfo { modified: later, ..file() },
-        FileInfo { inode: 0x2b, ..file() },
         FileInfo { coding: Some(ContentCoding::Gzip), ..file() },
     ] {
         assert_ne!(other.etag(), tag);
     }
+    let copied = FileInfo { read: file().read + Duration::from_secs(1), ..file() };
+    assert_eq!(copied.etag(), tag, "copies on several servers have one tag");
+}
+
+/// 8.8.1: two changes within a step of the clock leave the same time and length.
+#[test]
+fn the_tag_of_a_file_that_has_just_changed_is_weak() {
+    let (strong, weak) = (file().etag(), new_file().etag());
+    assert!(weak.starts_with("W/\"") && weak.ends_with('"'), "{weak}");
+    let opaque = weak.trim_start_matches("W/");
+    assert_ne!(opaque, strong, "it must not stand for what the strong one stands for");
+    let of = |line: String| decide_on(&new_file(), "GET", &[&line, "Range: bytes=2-4"]);
+    assert_eq!(of(format!("If-None-Match: {weak}")), Decision::NotModified);
+    assert_eq!(of(format!("If-Match: {weak}")), Decision::PreconditionFailed);
+    assert_eq!(of(format!("If-Match: {opaque}")), Decision::PreconditionFailed);
+    // 13.1.5: neither is a strong validator.
+    for value in [&*weak, opaque, &strong, LAST_MODIFIED_DATE] {
+        assert_eq!(of(format!("If-Range: {value}")), Decision::Full, "{value}");
+    }
+    let later = decision(&[&format!("If-None-Match: {weak}")]);
+    assert_eq!(later, Decision::Full, "it is for two seconds");
+    let future = FileInfo { read: file().modified - Duration::from_secs(60), ..file() };
+    assert!(future.etag().starts_with("W/"), "a change may come at any time until then");
 }
 
 #[test]
@@ -247,7 +277,7 @@ fn answers_without_content_open_no_source() {
         (Decision::Unsatisfiable, 416),
     ] {
         let source = |_, _| -> Box<dyn Source> { panic!("nothing is to be read") };
-        let response = file_response(decision, "a", &file(), SystemTime::UNIX_EPOCH, source);
+        let response = file_response(decision, "a", &file(), source);
         assert_eq!(response.status(), status);
         assert!(response.headers().contains_key(ETAG));
         let range = (status == 416).then_some("bytes */10");
@@ -264,9 +294,9 @@ fn a_time_no_http_date_can_express_is_left_out() {
         let file = FileInfo { modified, ..file() };
         assert_eq!(header(&response(Decision::Full, &file), LAST_MODIFIED), None);
     }
-    let now = SystemTime::UNIX_EPOCH;
     let source = |_, _| -> Box<dyn Source> { panic!("nothing is to be read") };
-    let future = file_response(Decision::NotModified, "a", &file(), now, source);
+    let future = FileInfo { read: SystemTime::UNIX_EPOCH, ..file() };
+    let future = file_response(Decision::NotModified, "a", &future, source);
     assert_eq!(header(&future, LAST_MODIFIED), None);
 }
 

@@ -15,12 +15,9 @@ fuzz_target!(|data: &[u8]| {
     for _ in 0..8 {
         length = length << 8 | u64::from(choices.byte());
     }
-    let file = FileInfo {
-        length,
-        modified: SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777),
-        inode: 7,
-        coding: None,
-    };
+    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+    let read = modified + Duration::from_secs(2);
+    let file = FileInfo { length, modified, read, coding: None };
     let etag = file.etag();
     let (condition, holds) = match choices.byte() % 6 {
         0 | 1 => (String::new(), true),
