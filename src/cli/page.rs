@@ -33,6 +33,7 @@ fn asset(
         let info = FileInfo { length, modified, read: SystemTime::now(), coding: None };
         file_response(decide(request, &info), name, &info, source)
             .header(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
+            .header(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
             .header(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use ::http::{
     HeaderValue, Method, StatusCode,
-    header::{LOCATION, VARY},
+    header::{LOCATION, REFERRER_POLICY, VARY},
 };
 use rustix::{
     fs::{Mode, OFlags, ResolveFlags},
@@ -35,6 +35,9 @@ const OPEN_ATTEMPTS: usize = 4;
 ///
 /// If there is `page.html.br` or `page.html.gz` beside `page.html` and the client accepts it, it
 /// is sent in its place (RFC 9110 section 12.5.3). Nobody checks that their contents agree.
+///
+/// `Referrer-Policy: same-origin` keeps the addresses of the site's pages, in which there may be
+/// secrets, from the sites that they link to.
 ///
 /// A path in which a segment begins with a dot, such as `/.git/config`, is answered with 404 as if
 /// the file were absent, unless [`dotfiles`](Self::dotfiles) are asked for. `.well-known` is served
@@ -110,8 +113,10 @@ impl StaticFiles {
             None if accepted.accepts_identity() => serve(request, name, original, None),
             None => failure(StatusCode::NOT_ACCEPTABLE),
         };
-        // Also where there is only the original: tomorrow there may be another.
-        response.header(VARY, HeaderValue::from_static("Accept-Encoding"))
+        response
+            // Also where there is only the original: tomorrow there may be another.
+            .header(VARY, HeaderValue::from_static("Accept-Encoding"))
+            .header(REFERRER_POLICY, HeaderValue::from_static("same-origin"))
     }
 
     fn directory(&self) -> io::Result<&OwnedFd> {

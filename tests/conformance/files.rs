@@ -431,6 +431,31 @@ fn rfc9110_8_3_types_are_declared_and_not_to_be_guessed() {
     );
 }
 
+/// The page of the binary gives its address to nobody, a site of files to nobody else.
+#[test]
+fn referrer_policy_keeps_addresses_from_other_sites() {
+    let site = Site::new();
+    let policy = |client: &mut Client, path: &str| {
+        let response = client.request(&get(path, ""));
+        assert_eq!(response.status, 200, "{path}");
+        response.header("Referrer-Policy").map(str::to_owned)
+    };
+    serve(
+        || site.routes(),
+        |server| {
+            for path in ["/", "/ten.txt", "/dir/"] {
+                let found = policy(&mut server.connect(), path);
+                assert_eq!(found.as_deref(), Some("same-origin"), "{path}");
+            }
+        },
+    );
+    let page = Binary::start(&[]);
+    for path in ["/", "/page.js", "/page.css"] {
+        let found = policy(&mut Client::connect(page.address()), path);
+        assert_eq!(found.as_deref(), Some("no-referrer"), "{path}");
+    }
+}
+
 #[test]
 fn rfc9110_9_3_2_head_says_what_get_would_say() {
     let site = Site::new();
