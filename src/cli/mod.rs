@@ -1,5 +1,6 @@
 //! The command line of the `wireloop` binary.
 
+mod access;
 mod page;
 
 use std::{io::IsTerminal, num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -7,9 +8,7 @@ use std::{io::IsTerminal, num::NonZeroUsize, path::PathBuf, time::Duration};
 use clap::{Parser, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 use wireloop::{
-    Compression, Config, DriverKind, Echo, Routes, ServerError, StaticFiles,
-    http::{Origin, Origins},
-    io::sys,
+    Compression, Config, DriverKind, Echo, Routes, ServerError, StaticFiles, http::Origins, io::sys,
 };
 
 /// Descriptors that are not connections: listeners, event queues, files being served.
@@ -51,12 +50,12 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "webroot")]
     dotfiles: bool,
 
-    /// Origin whose pages may open WebSockets, such as https://example.org; may be given several
-    /// times. Others get 403. Default: all
+    /// Origin whose pages may open WebSockets, such as https://example.org, or `same` for the host
+    /// that the request names; may be given several times. Others get 403. Default: all
     #[arg(long, value_name = "ORIGIN")]
-    origin: Vec<Origin>,
+    origin: Vec<access::AllowedOrigin>,
 
-    /// Refuse WebSockets to clients that send no Origin, as others than browsers do
+    /// Also refuse WebSockets to clients without an Origin header (clients other than browsers)
     #[arg(long)]
     require_origin: bool,
 
@@ -232,10 +231,7 @@ pub(crate) fn routes(arguments: &Arguments) -> Routes {
 }
 
 fn origins(arguments: &Arguments) -> Origins {
-    let origins = match &*arguments.origin {
-        [] => Origins::any(),
-        listed => Origins::from(listed.to_vec()),
-    };
+    let origins = access::origins(&arguments.origin);
     if arguments.require_origin { origins.required() } else { origins }
 }
 

@@ -33,6 +33,7 @@ pub struct InvalidOrigin;
 pub struct Origins {
     /// `None` for all.
     allowed: Option<Vec<Origin>>,
+    allows_same_host: bool,
     is_required: bool,
 }
 
@@ -96,6 +97,27 @@ impl Origins {
         origins.into_iter().map(str::parse).collect::<Result<Vec<_>, _>>().map(Self::from)
     }
 
+    /// Origins whose host and port are those that the request is made to, so that a site needs no
+    /// list of its own names.
+    ///
+    /// The request is made to the host of its Host header, or of an absolute target. Without a port
+    /// there, it is made to the default port of the Origin's scheme. This is less than the same
+    /// origin of RFC 6454 section 5, as schemes are not compared: behind a proxy that ends TLS, the
+    /// server cannot know that of the request. Such a proxy must pass on the Host that it got.
+    ///
+    /// A name that an attacker has pointed at this server (DNS rebinding) is the host of both the
+    /// page and the request. [`Hosts`](super::Hosts) refuses such names.
+    #[must_use]
+    pub fn same_host() -> Self {
+        Self::from(Vec::new()).or_same_host()
+    }
+
+    /// Admits the [same host](Self::same_host) as well.
+    #[must_use]
+    pub fn or_same_host(self) -> Self {
+        Self { allows_same_host: true, ..self }
+    }
+
     /// Refuses a client that sends no Origin as well.
     #[must_use]
     pub fn required(self) -> Self {
@@ -107,23 +129,36 @@ impl Origins {
         let mut lines = request.header_all("origin");
         let admitted = match (lines.next(), lines.next()) {
             (None, _) => !self.is_required,
-            (Some(origin), None) => self.admits(origin),
+            (Some(origin), None) => self.admits(origin, request.host()),
             // Whose page it is cannot be told.
             (Some(_), Some(_)) => self.allowed.is_none(),
         };
         if admitted { Ok(()) } else { Err(Refusal::origin()) }
     }
 
-    fn admits(&self, value: &[u8]) -> bool {
+    fn admits(&self, value: &[u8], host: Option<&str>) -> bool {
         let Some(allowed) = &self.allowed else { return true };
         let origin = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-        origin.is_some_and(|origin| allowed.contains(&origin))
+        origin.is_some_and(|origin| {
+            allowed.contains(&origin)
+                || (self.allows_same_host && host.is_some_and(|host| origin.is_of_host(host)))
+        })
+    }
+}
+
+impl Origin {
+    /// Whether this is the host and port of a valid authority.
+    fn is_of_host(&self, authority: &str) -> bool {
+        split_port(authority).is_ok_and(|(host, port)| {
+            self.host.eq_ignore_ascii_case(host)
+                && self.port == port.or_else(|| default_port(&self.scheme))
+        })
     }
 }
 
 impl From<Vec<Origin>> for Origins {
     fn from(origins: Vec<Origin>) -> Self {
-        Self { allowed: Some(origins), is_required: false }
+        Self { allowed: Some(origins), ..Self::default() }
     }
 }
 
@@ -145,7 +180,11 @@ mod tests {
     }
 
     fn status(origins: &Origins, lines: &str) -> Option<u16> {
-        let input = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+        status_at("a", origins, lines)
+    }
+
+    fn status_at(host: &str, origins: &Origins, lines: &str) -> Option<u16> {
+        let input = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n");
         let mut slots = HeaderSlots::new();
         let parsed = parse(input.as_bytes(), &Limits::default(), &mut slots);
         let (request, _) = parsed.expect("valid").expect("complete");
@@ -223,6 +262,46 @@ mod tests {
         let twice = "Origin: https://good.com\r\n".repeat(2);
         assert_eq!(status(&origins, &twice), Some(403));
         assert_eq!(status(&origins.required(), ""), Some(403));
+    }
+
+    #[test]
+    fn the_same_host_is_the_same_name_and_port() {
+        let of = |host, origin| {
+            let line = format!("Origin: {origin}\r\n");
+            status_at(host, &Origins::same_host(), &line)
+        };
+        for (host, origin) in [
+            ("good.com", "http://good.com"),
+            ("good.com", "https://good.com"),
+            ("good.com:443", "https://good.com"),
+            ("GOOD.com:80", "http://Good.Com:80"),
+            ("localhost:8181", "http://localhost:8181"),
+            ("[::1]:8181", "http://[::1]:8181"),
+        ] {
+            assert_eq!(of(host, origin), None, "{host} {origin}");
+        }
+        for (host, origin) in [
+            ("good.com", "http://evil.com"),
+            ("good.com", "https://sub.good.com"),
+            ("good.com", "https://good.com:8443"),
+            ("good.com:8443", "https://good.com"),
+            ("good.com:80", "https://good.com"),
+            ("good.com:", "https://good.com"),
+            ("localhost:8181", "http://localhost:8182"),
+            ("localhost:8181", "http://127.0.0.1:8181"),
+            ("null", "null"),
+        ] {
+            assert_eq!(of(host, origin), Some(403), "{host} {origin}");
+        }
+        assert_eq!(of("good.com", ""), Some(403));
+        assert_eq!(status(&Origins::same_host(), ""), None);
+        assert_eq!(status(&Origins::same_host().required(), ""), Some(403));
+        let both = Origins::only(["https://good.com"]).expect("valid").or_same_host();
+        for origin in ["https://good.com", "http://a"] {
+            assert_eq!(status(&both, &format!("Origin: {origin}\r\n")), None, "{origin}");
+        }
+        let any = Origins::any().or_same_host();
+        assert_eq!(status(&any, "Origin: https://evil.com\r\n"), None);
     }
 
     #[test]
