@@ -4,7 +4,11 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{protocols::Refusal, request::Request, target::is_host};
+use super::{
+    protocols::Refusal,
+    request::Request,
+    target::{is_host, port_start},
+};
 
 /// A web origin (RFC 6454): scheme, host and port.
 ///
@@ -63,17 +67,15 @@ fn is_scheme(scheme: &str) -> bool {
 
 /// Splits a valid authority. RFC 6454 6.2: a port is written without leading zeros.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), InvalidOrigin> {
-    // The colons of an IPv6 address stand before its bracket.
-    let host_end = authority.find(']').map_or(0, |bracket| bracket + 1);
-    let Some(colon) = authority[host_end..].find(':').map(|colon| host_end + colon) else {
-        return Ok((authority, None));
+    let (host, port) = authority.split_at(port_start(authority.as_bytes()));
+    let Some(port) = port.strip_prefix(':') else {
+        return Ok((host, None));
     };
-    let port = &authority[colon + 1..];
     let number = port.parse().map_err(|_| InvalidOrigin)?;
     if port.starts_with('0') && port != "0" {
         return Err(InvalidOrigin);
     }
-    Ok((&authority[..colon], Some(number)))
+    Ok((host, Some(number)))
 }
 
 fn default_port(scheme: &str) -> Option<u16> {

@@ -105,17 +105,23 @@ fn split_absolute(text: &str) -> Option<(&str, &str)> {
 
 /// RFC 9110 7.2: `uri-host [":" port]`, not empty, and without user information.
 pub(super) fn is_host(value: &[u8]) -> bool {
-    let literal_end = value.iter().position(|&byte| byte == b']');
-    let (host, port) = match (value.first(), literal_end) {
-        (Some(b'['), Some(end)) => value.split_at(end + 1),
-        _ => value.split_at(value.iter().position(|&byte| byte == b':').unwrap_or(value.len())),
-    };
+    let (host, port) = value.split_at(port_start(value));
     let is_port = match port {
         [] => true,
         [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
         _ => false,
     };
     is_port && (is_ip_literal(host) || is_registered_name(host))
+}
+
+/// Where the colon of the port stands in `uri-host [":" port]`; the length if there is none. The
+/// colons of an IPv6 address stand before its bracket.
+pub(super) fn port_start(value: &[u8]) -> usize {
+    let literal_end = value.iter().position(|&byte| byte == b']');
+    match (value.first(), literal_end) {
+        (Some(b'['), Some(end)) => end + 1,
+        _ => value.iter().position(|&byte| byte == b':').unwrap_or(value.len()),
+    }
 }
 
 /// RFC 3986 3.2.2: an IPv6 address, or one of a later version, in brackets. Whether the address
