@@ -167,7 +167,7 @@ fn an_echo_whose_peer_does_not_read_stops_the_peer() {
 fn requests_whose_responses_are_not_read_stop_the_peer() {
     let server = Binary::start(&[]);
     let mut client = Client::connect(server.address());
-    let request = b"GET /x HTTP/1.1\r\nHost: test\r\n\r\n";
+    let request = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let before = server.resident_bytes();
     let sent = client.fill(request, 64 << 20);
     let grown = server.resident_bytes().saturating_sub(before);

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use wireloop::http::{InvalidOrigin, Origin, Origins};
+use wireloop::http::{Host, Hosts, InvalidHost, InvalidOrigin, Origin, Origins};
 
 /// A value of `--origin`.
 #[derive(Clone, Debug)]
@@ -40,4 +40,38 @@ pub(crate) fn origins(allowed: &[AllowedOrigin]) -> Origins {
     }
     let origins = Origins::from(listed);
     if has_same_host { origins.or_same_host() } else { origins }
+}
+
+/// A value of `--host`.
+#[derive(Clone, Debug)]
+pub(crate) enum AllowedHost {
+    /// `*`: all.
+    Any,
+    /// This one.
+    Listed(Host),
+}
+
+impl FromStr for AllowedHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let listed = text.parse().map(Self::Listed);
+        listed.map_err(|error: InvalidHost| format!("{error}; or it is * for all"))
+    }
+}
+
+/// The hosts that `--host` lists; `None` for the library's default if it is not given.
+pub(crate) fn hosts(allowed: &[AllowedHost]) -> Option<Hosts> {
+    if allowed.is_empty() {
+        return None;
+    }
+    let listed = allowed.iter().map(|host| match host {
+        AllowedHost::Any => None,
+        AllowedHost::Listed(host) => Some(host.clone()),
+    });
+    let listed: Option<Vec<_>> = listed.collect();
+    Some(listed.map_or_else(Hosts::any, Hosts::from))
 }

@@ -50,6 +50,12 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "webroot")]
     dotfiles: bool,
 
+    /// Host that requests may name, without its port; may be given several times; * for all. Others
+    /// get 403. Default: localhost, *.localhost and IP addresses if all addresses to listen on are
+    /// loopback addresses, else all
+    #[arg(long, value_name = "NAME")]
+    host: Vec<access::AllowedHost>,
+
     /// Origin whose pages may open WebSockets, such as https://example.org, or `same` for the host
     /// that the request names; may be given several times. Others get 403. Default: all
     #[arg(long, value_name = "ORIGIN")]
@@ -222,6 +228,10 @@ pub(crate) fn routes(arguments: &Arguments) -> Routes {
         Routes::new().websocket_from("/echo", origins(arguments), |_request, protocols| {
             protocols.choose("echo").map(|accept| accept.session(Echo))
         });
+    let routes = match access::hosts(&arguments.host) {
+        Some(hosts) => routes.hosts(hosts),
+        None => routes,
+    };
     match &arguments.webroot {
         Some(directory) => {
             routes.get("/**", StaticFiles::new(directory).dotfiles(arguments.dotfiles))

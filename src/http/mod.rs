@@ -15,6 +15,7 @@ mod files;
 mod framing;
 mod head;
 mod headers;
+mod hosts;
 mod methods;
 mod origin;
 mod protocols;
@@ -37,6 +38,7 @@ pub use files::{
 pub use framing::Framing;
 pub use head::{Head, HeadScanner, Limits, is_head_request};
 pub use headers::{HeaderSlots, Headers, MAX_HEADERS};
+pub use hosts::{Host, Hosts, InvalidHost};
 pub use methods::Methods;
 pub use origin::{InvalidOrigin, Origin, Origins};
 pub use protocols::{Accept, Accepted, Protocols, Refusal};

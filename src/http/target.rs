@@ -126,7 +126,7 @@ pub(super) fn port_start(value: &[u8]) -> usize {
 
 /// RFC 3986 3.2.2: an IPv6 address, or one of a later version, in brackets. Whether the address
 /// makes sense is not this server's concern, as it is never connected to.
-fn is_ip_literal(host: &[u8]) -> bool {
+pub(super) fn is_ip_literal(host: &[u8]) -> bool {
     let Some(address) = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else {
         return false;
     };

@@ -130,8 +130,10 @@ impl Server {
     /// then been stopped.
     pub fn run(self) -> Result<(), ServerError> {
         let Self { routes, config, workers, driver, listeners, stopper, .. } = self;
+        let routes = routes.checked().map_err(ServerError::Routes)?;
+        let routes = routes.listening_on(listeners.iter().map(|(address, _)| *address));
         let plan = Plan {
-            routes: Arc::new(routes.checked().map_err(ServerError::Routes)?),
+            routes: Arc::new(routes),
             config: Arc::new(config),
             open: Arc::default(),
             balance: Arc::new(Balance::new(workers)),

@@ -9,8 +9,8 @@ use crate::{
     config::Compression,
     conn::{Answer, AnySession, Application},
     http::{
-        self, Accept, Accepted, DeflateParams, Lookup, Origins, PatternError, Protocols, Refusal,
-        Response, Router, Upgrade,
+        self, Accept, Accepted, DeflateParams, Hosts, Lookup, Origins, PatternError, Protocols,
+        Refusal, Response, Router, Upgrade,
     },
 };
 
@@ -90,6 +90,8 @@ enum Route {
 #[derive(Default)]
 pub struct Routes {
     router: Router<Route>,
+    /// `None` until it is known where the server listens, and for all hosts.
+    hosts: Option<Hosts>,
     /// The first mistake; the server reports it before it listens.
     mistake: Option<RoutesError>,
 }
@@ -98,6 +100,24 @@ impl Routes {
     /// No routes: everything is 404.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Answers requests that name one of these hosts only; others get 403, whatever their path.
+    ///
+    /// Without this call, a server all of whose listeners have loopback addresses answers requests
+    /// for [`Hosts::local`], which keeps out web pages that reach it under a name of their own (DNS
+    /// rebinding), and another server answers all: that it listens on `0.0.0.0` says nothing about
+    /// its names. [`Hosts::any`] turns the check off. A proxy on the same machine that passes on
+    /// the Host header of its clients needs their names here.
+    ///
+    /// ```
+    /// # use wireloop::{Routes, http::{Hosts, InvalidHost}};
+    /// let routes = Routes::new().hosts(Hosts::only(["example.org", "localhost"])?);
+    /// # Ok::<(), InvalidHost>(())
+    /// ```
+    #[must_use]
+    pub fn hosts(self, hosts: Hosts) -> Self {
+        Self { hosts: Some(hosts), ..self }
     }
 
     /// Answers `GET` and `HEAD`.
@@ -164,6 +184,14 @@ impl Routes {
         self.mistake.take().map_or(Ok(self), Err)
     }
 
+    /// Chooses the default of [`hosts`](Self::hosts) for a server that listens on these addresses.
+    pub(crate) fn listening_on(self, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+        let is_local = addresses.into_iter().all(is_loopback);
+        let hosts = self.hosts.or_else(|| is_local.then(Hosts::local));
+        Self { hosts, ..self }
+    }
+
     fn add(mut self, method: Method, pattern: &str, route: Route) -> Self {
         if let Err(error) = self.router.add(Some(method), pattern, route) {
             self.mistake.get_or_insert_with(|| RoutesError::Pattern(pattern.into(), error));
@@ -180,6 +208,12 @@ impl Application for Routes {
         compression: Option<&Compression>,
         out: &mut Vec<u8>,
     ) -> Answer {
+        if self.hosts.as_ref().is_some_and(|hosts| !hosts.admits(&head)) {
+            return Answer::Respond(Response::text(
+                StatusCode::FORBIDDEN,
+                "Requests that name this host are refused. Routes::hosts or --host can allow it.\n",
+            ));
+        }
         let path = head.path();
         match self.router.find(head.method(), path) {
             Lookup::NotFound => Answer::Respond(Response::text(

@@ -65,7 +65,7 @@ impl Site {
 }
 
 pub(crate) fn get(path: &str, lines: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: test\r\n{lines}\r\n")
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n")
 }
 
 /// The status for a path, whose answer never holds the secret.

@@ -105,7 +105,7 @@ fn rfc6455_4_2_1_the_target_is_a_path_or_an_absolute_uri() {
 #[test]
 fn rfc6455_4_2_1_host_is_required() {
     serve(routes, |server| {
-        let line = "Host: test\r\n";
+        let line = "Host: localhost\r\n";
         for invalid in [
             "",
             "Host:\r\n",

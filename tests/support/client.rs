@@ -43,7 +43,7 @@ pub(crate) fn frame(is_final: bool, opcode: u8, key: [u8; 4], payload: &[u8]) ->
 /// The opening handshake of RFC 6455 section 1.2, with more header lines, each ended by CRLF.
 pub(crate) fn handshake(path: &str, headers: &str) -> String {
     format!(
-        "GET {path} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
     )
 }

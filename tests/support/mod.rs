@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use wireloop::{Config, DriverKind, Routes, Server, ServerError, Stopper};
+use wireloop::{Config, DriverKind, Routes, Server, ServerError, Stopper, http::Hosts};
 
 pub(crate) use binary::Binary;
 pub(crate) use client::{
@@ -88,12 +88,14 @@ impl TestServer {
         config: Config,
         workers: usize,
     ) -> Self {
-        let server = Server::new(routes)
-            .config(config)
-            .workers(workers)
-            .driver(driver)
-            .listen("127.0.0.1:0")
-            .expect("port 0 can always be listened on");
+        // Requests of the tests name any host.
+        let server = Server::new(routes.hosts(Hosts::any())).config(config).workers(workers);
+        Self::run(server.driver(driver))
+    }
+
+    /// Runs a server, which listens on one more loopback address for that.
+    pub(crate) fn run(server: Server) -> Self {
+        let server = server.listen("127.0.0.1:0").expect("port 0 can always be listened on");
         let address = server.addresses().next().expect("it listens on one address");
         let stopper = server.stopper();
         let (end, ended) = mpsc::channel();
