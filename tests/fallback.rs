@@ -76,7 +76,7 @@ fn io_uring_fails_with_a_line_that_says_what_to_do() {
         let [line] = lines[..] else { panic!("not one line: {text}") };
         assert!(line.starts_with("wireloop: io_uring is not available ("), "{line}");
         assert!(line.contains(&format!("(os error {error})")), "{call} {error}: {line}");
-        assert!(line.ends_with("choose the driver epoll, or auto"), "{line}");
+        assert!(line.ends_with("choose --driver epoll or auto"), "{line}");
     });
 }
 

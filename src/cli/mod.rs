@@ -3,12 +3,19 @@
 mod access;
 mod page;
 
-use std::{io::IsTerminal, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    io::{self, ErrorKind, IsTerminal},
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Parser, ValueEnum};
+use rustix::io::Errno;
 use tracing_subscriber::filter::LevelFilter;
 use wireloop::{
-    Compression, Config, DriverKind, Echo, Routes, ServerError, StaticFiles, http::Origins, io::sys,
+    Compression, Config, DriverKind, Echo, Routes, RoutesError, ServerError, StaticFiles,
+    http::Origins, io::sys,
 };
 
 /// Descriptors that are not connections: listeners, event queues, files being served.
@@ -248,9 +255,9 @@ fn origins(arguments: &Arguments) -> Origins {
 /// Logs to stderr.
 pub(crate) fn start_log(arguments: &Arguments) {
     let level = if arguments.quiet { LevelFilter::WARN } else { LevelFilter::INFO };
-    let has_colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let has_colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_ansi(has_colour)
         .with_target(false)
         .with_max_level(level)
@@ -258,19 +265,38 @@ pub(crate) fn start_log(arguments: &Arguments) {
         .init();
 }
 
-/// One line that says what is wrong and what to do.
+/// One line that names what is wrong, and the option that can change it.
 pub(crate) fn explain(error: &ServerError) -> String {
     let advice = match error {
+        ServerError::Listen { error, .. } if is_out_of_files(error) => OUT_OF_FILES,
         ServerError::Listen { error, .. } => match error.kind() {
-            std::io::ErrorKind::AddrInUse => "stop the other server or choose another --listen",
-            std::io::ErrorKind::AddrNotAvailable => "choose an address of this machine",
-            std::io::ErrorKind::PermissionDenied => "choose a port from 1024 on, or run as root",
+            ErrorKind::AddrInUse => "stop the other server or choose another --listen",
+            ErrorKind::AddrNotAvailable => "give --listen an address of this machine",
+            ErrorKind::PermissionDenied => "give --listen a port from 1024 on, or run as root",
             _ => "give --listen as HOST:PORT, such as 127.0.0.1:8181",
         },
-        ServerError::Routes(_) => "give --webroot a directory that can be read",
+        ServerError::Routes(RoutesError::Open(_, error)) => match error.kind() {
+            ErrorKind::Unsupported => "--webroot needs openat2 (Linux 5.6)",
+            _ => "give --webroot a directory that can be read",
+        },
+        ServerError::Driver(error) => {
+            return format!("io_uring is not available ({error}): choose --driver epoll or auto");
+        }
+        ServerError::Worker(error) if is_out_of_files(error) => OUT_OF_FILES,
+        ServerError::Worker(error) if error.kind() == ErrorKind::WouldBlock => {
+            "allow more threads (ulimit -u, TasksMax) or choose fewer --workers"
+        }
         _ => return error.to_string(),
     };
     format!("{error}: {advice}")
+}
+
+/// What to do where the limit on open files is too low for the listeners and workers.
+const OUT_OF_FILES: &str =
+    "raise the limit on open files (ulimit -Hn, LimitNOFILE) or choose fewer --workers";
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 fn size(text: &str) -> Result<usize, String> {
@@ -291,4 +317,37 @@ fn time(text: &str) -> Result<Duration, String> {
         return Ok(Duration::ZERO);
     }
     humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 10s or 2m".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is explained of an error that the kernel has given this number.
+    fn explained(error: impl Fn(io::Error) -> ServerError, number: Errno) -> String {
+        explain(&error(number.into()))
+    }
+
+    #[test]
+    fn an_explanation_names_what_is_wrong_and_the_option_that_changes_it() {
+        let listen = |error| ServerError::Listen { address: "10.0.0.1:80".into(), error };
+        for (number, option) in [
+            (Errno::ADDRINUSE, "--listen"),
+            (Errno::ADDRNOTAVAIL, "--listen"),
+            (Errno::ACCESS, "--listen"),
+            (Errno::MFILE, "--workers"),
+        ] {
+            let text = explained(listen, number);
+            assert!(text.contains("10.0.0.1:80") && text.contains(option), "{text}");
+        }
+        for number in [Errno::MFILE, Errno::NFILE, Errno::AGAIN] {
+            let text = explained(ServerError::Worker, number);
+            assert!(text.contains("--workers") && text.contains("worker failed"), "{text}");
+        }
+        assert!(explained(ServerError::Driver, Errno::PERM).contains("--driver"));
+        let open = |error| ServerError::Routes(RoutesError::Open("/**".into(), error));
+        for number in [Errno::NOENT, Errno::ACCESS, Errno::NOSYS] {
+            assert!(explained(open, number).contains("--webroot"), "{number}");
+        }
+    }
 }

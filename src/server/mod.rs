@@ -304,7 +304,7 @@ impl fmt::Display for ServerError {
             Self::Driver(error) => {
                 write!(f, "io_uring is not available ({error}): choose the driver epoll, or auto")
             }
-            Self::Worker(error) => write!(f, "cannot serve: {error}"),
+            Self::Worker(error) => write!(f, "a worker failed: {error}"),
         }
     }
 }

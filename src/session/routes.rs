@@ -273,7 +273,7 @@ impl fmt::Display for RoutesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pattern(pattern, error) => write!(f, "route {pattern}: {error}"),
-            Self::Open(pattern, error) => write!(f, "route {pattern} cannot be served: {error}"),
+            Self::Open(pattern, error) => write!(f, "route {pattern}: {error}"),
         }
     }
 }

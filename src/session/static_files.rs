@@ -69,8 +69,17 @@ impl StaticFiles {
     }
 
     /// Opens the directory, so that a missing one is an error at the start and not a 500 later.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, with the name of the directory; [`io::ErrorKind::Unsupported`] without
+    /// `openat2` (Linux 5.6).
     pub fn open(&self) -> io::Result<()> {
-        self.directory().map(drop)
+        let named = |error: io::Error| {
+            let name = self.root.display();
+            io::Error::new(error.kind(), format!("cannot open the directory {name}: {error}"))
+        };
+        self.directory().map(drop).map_err(named)
     }
 
     /// Answers a request for the file that `**` stands for in its route, or else for its path.
