@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     os::fd::{AsRawFd, OwnedFd},
     time::Duration,
 };
@@ -113,9 +113,14 @@ pub(super) fn send(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
     }
 }
 
-/// The address, if it is one of the internet's.
+/// The address, if it is one of the internet's. That of an IPv4 peer is an IPv4 address, though an
+/// IPv6 socket has it as `::ffff:a.b.c.d` (RFC 4291 section 2.5.5.2).
 pub(super) fn socket_address(address: SocketAddrAny) -> Option<SocketAddr> {
-    SocketAddr::try_from(address).ok()
+    let address = SocketAddr::try_from(address).ok()?;
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => Some(SocketAddr::from((ip, address.port()))),
+        IpAddr::V6(_) => Some(address),
+    }
 }
 
 /// Raises the soft limit on open files to the hard limit, and returns it.
