@@ -13,12 +13,13 @@ mod balance;
 mod deadlines;
 mod driver_kind;
 mod held;
+mod listeners;
 mod worker;
 
 pub use driver_kind::DriverKind;
 pub use worker::Worker;
 
-use self::balance::Balance;
+use self::{balance::Balance, listeners::Listeners};
 use crate::{
     Config,
     conn::{Command, Inbox},
@@ -43,7 +44,7 @@ pub struct Server {
     workers: usize,
     driver: DriverKind,
     shares_address: bool,
-    listeners: Vec<(SocketAddr, TcpListener)>,
+    listeners: Listeners,
     stopper: Stopper,
 }
 
@@ -57,7 +58,7 @@ impl Server {
             workers: sys::allowed_processors().len().max(1),
             driver: DriverKind::default(),
             shares_address: false,
-            listeners: Vec::new(),
+            listeners: Listeners::default(),
             stopper: Stopper::default(),
         }
     }
@@ -102,19 +103,14 @@ impl Server {
         let error = |error| ServerError::Listen { address: name.clone(), error };
         self.routes = self.routes.checked().map_err(ServerError::Routes)?;
         for address in address.to_socket_addrs().map_err(error)? {
-            if !self.shares_address {
-                sys::check_address_is_free(address).map_err(error)?;
-            }
-            let listener = sys::listen(address).map_err(error)?;
-            let bound = listener.local_addr().map_err(error)?;
-            self.listeners.push((bound, listener));
+            self.listeners.add(address, self.shares_address).map_err(error)?;
         }
         Ok(self)
     }
 
     /// The addresses that the server listens on.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.listeners.iter().map(|(address, _)| *address)
+        self.listeners.addresses()
     }
 
     /// What stops the server, from any thread.
@@ -131,7 +127,7 @@ impl Server {
     pub fn run(self) -> Result<(), ServerError> {
         let Self { routes, config, workers, driver, listeners, stopper, .. } = self;
         let routes = routes.checked().map_err(ServerError::Routes)?;
-        let routes = routes.listening_on(listeners.iter().map(|(address, _)| *address));
+        let routes = routes.listening_on(listeners.addresses());
         let plan = Plan {
             routes: Arc::new(routes),
             config: Arc::new(config),
@@ -140,7 +136,9 @@ impl Server {
             stopper,
             pins: workers <= sys::allowed_processors().len(),
         };
-        let listeners = listeners_per_worker(listeners, workers)?;
+        let listeners = listeners.per_worker(workers).map_err(|(address, error)| {
+            ServerError::Listen { address: address.to_string(), error }
+        })?;
         let (driver, why) = driver.choose().map_err(ServerError::Driver)?;
         tracing::info!(workers, %driver, why, "serving");
         let work = |number, listeners| match driver {
@@ -151,21 +149,6 @@ impl Server {
         };
         plan.run(listeners, work).map_err(ServerError::Worker)
     }
-}
-
-/// The sockets of each worker: every address once for each.
-fn listeners_per_worker(
-    listeners: Vec<(SocketAddr, TcpListener)>,
-    workers: usize,
-) -> Result<Vec<Vec<TcpListener>>, ServerError> {
-    let again = |address: SocketAddr| {
-        sys::listen(address)
-            .map_err(|error| ServerError::Listen { address: address.to_string(), error })
-    };
-    let others = (1..workers).map(|_| listeners.iter().map(|(address, _)| again(*address)));
-    let mut all: Vec<Vec<_>> = others.map(Iterator::collect).collect::<Result<_, _>>()?;
-    all.push(listeners.into_iter().map(|(_, listener)| listener).collect());
-    Ok(all)
 }
 
 /// What the workers have in common.
