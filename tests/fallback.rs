@@ -3,11 +3,8 @@
 
 mod support;
 
-use std::{collections::BTreeMap, thread};
-
 use rustix::process::Signal;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
-use support::{Binary, script};
+use support::{Binary, script, without};
 use wireloop::{DriverKind, Server, ServerError};
 
 /// What filters answer, and old kernels.
@@ -16,26 +13,6 @@ const ERRORS: [i32; 4] = [libc::ENOSYS, libc::EPERM, libc::EACCES, libc::EINVAL]
 /// The system calls without which there is no ring.
 const CALLS: [i64; 3] =
     [libc::SYS_io_uring_setup, libc::SYS_io_uring_register, libc::SYS_io_uring_enter];
-
-/// Runs a test in a thread in which a system call fails, in its children as well.
-fn without<T: Send>(call: i64, error: i32, test: impl FnOnce() -> T + Send) -> T {
-    let program = filter(call, error);
-    let filtered = || {
-        apply_filter(&program).expect("a thread may restrict itself");
-        test()
-    };
-    thread::scope(|scope| scope.spawn(filtered).join().expect("the test passes"))
-}
-
-fn filter(call: i64, error: i32) -> BpfProgram {
-    let fails = SeccompAction::Errno(error as u32);
-    let architecture = std::env::consts::ARCH.try_into().expect("seccompiler knows it");
-    // No condition: the call fails whatever its arguments are.
-    let calls = BTreeMap::from([(call, vec![])]);
-    let filter = SeccompFilter::new(calls, SeccompAction::Allow, fails, architecture);
-    let program = filter.and_then(TryInto::try_into);
-    program.expect("a filter of one call is no large one")
-}
 
 fn each(test: impl Fn(i64, i32)) {
     for (call, error) in CALLS.into_iter().flat_map(|call| ERRORS.map(|error| (call, error))) {
@@ -47,7 +24,7 @@ fn each(test: impl Fn(i64, i32)) {
 fn auto_serves_on_epoll_and_says_why_in_one_line() {
     each(|call, error| {
         let start = || Binary::start_with_log(&["--driver", "auto"]);
-        let mut server = without(call, error, start);
+        let mut server = without(call, vec![], error, start);
         let mut client = server.upgrade("/echo");
         client.send_text("here");
         client.expect_text("here");
@@ -69,7 +46,7 @@ fn auto_serves_on_epoll_and_says_why_in_one_line() {
 fn io_uring_fails_with_a_line_that_says_what_to_do() {
     each(|call, error| {
         let arguments = ["--driver", "io-uring", "--listen", "127.0.0.1:0"];
-        let output = without(call, error, || Binary::run(&arguments));
+        let output = without(call, vec![], error, || Binary::run(&arguments));
         let text = String::from_utf8(output.stderr).expect("stderr is text");
         assert_eq!(output.status.code(), Some(1), "{call} {error}: {text}");
         let lines: Vec<&str> = text.lines().collect();
@@ -84,7 +61,7 @@ fn io_uring_fails_with_a_line_that_says_what_to_do() {
 #[test]
 fn a_server_that_was_to_have_io_uring_returns_why_it_does_not_run() {
     for error in ERRORS {
-        let result = without(libc::SYS_io_uring_setup, error, || {
+        let result = without(libc::SYS_io_uring_setup, vec![], error, || {
             let server = Server::new(script(|_| {})).workers(1).driver(DriverKind::IoUring);
             server.listen("127.0.0.1:0").expect("port 0 can always be listened on").run()
         });

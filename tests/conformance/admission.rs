@@ -162,7 +162,10 @@ fn expect_refused(server: &TestServer, host: &str) {
 
 /// Serves on a loopback address, without the test's own rule on hosts.
 fn serve_local(routes: impl Fn() -> Routes, test: impl Fn(&TestServer)) {
-    drivers().for_each(|driver| test(&TestServer::run(Server::new(routes()).driver(driver))));
+    for driver in drivers() {
+        let server = Server::new(routes()).driver(driver).listen("127.0.0.1:0");
+        test(&TestServer::run(server.expect("port 0 can always be listened on")));
+    }
 }
 
 /// A page of evil.com, which has pointed its name at 127.0.0.1, is of the same origin as the server

@@ -8,6 +8,7 @@
 mod binary;
 mod client;
 mod events;
+mod filter;
 
 use std::{
     net::SocketAddr,
@@ -23,6 +24,7 @@ pub(crate) use client::{
     BINARY, CLOSE, CONTINUATION, Client, Frame, PING, PONG, Response, TEXT, frame, handshake,
 };
 pub(crate) use events::{Events, Log, Script, script};
+pub(crate) use filter::without;
 
 /// How long a test waits for what must happen. Only a failing test ever waits this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -89,14 +91,14 @@ impl TestServer {
         workers: usize,
     ) -> Self {
         // Requests of the tests name any host.
-        let server = Server::new(routes.hosts(Hosts::any())).config(config).workers(workers);
-        Self::run(server.driver(driver))
+        let server = Server::new(routes.hosts(Hosts::any()));
+        let server = server.config(config).workers(workers).driver(driver);
+        Self::run(server.listen("127.0.0.1:0").expect("port 0 can always be listened on"))
     }
 
-    /// Runs a server, which listens on one more loopback address for that.
+    /// Runs a server that listens already.
     pub(crate) fn run(server: Server) -> Self {
-        let server = server.listen("127.0.0.1:0").expect("port 0 can always be listened on");
-        let address = server.addresses().next().expect("it listens on one address");
+        let address = server.addresses().next().expect("it listens on an address");
         let stopper = server.stopper();
         let (end, ended) = mpsc::channel();
         thread::spawn(move || end.send(server.run()));
