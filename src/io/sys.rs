@@ -22,15 +22,15 @@ use super::Address;
 const BACKLOG: i32 = 65_535;
 
 /// A listening socket that shares its address with those of other workers (`SO_REUSEPORT`) and
-/// whose connections send at once (`TCP_NODELAY` is inherited from it).
+/// whose connections send at once (`TCP_NODELAY` is inherited from it). One for `[::]` serves IPv6
+/// alone (`IPV6_V6ONLY`), so that one for `0.0.0.0` can have the same port.
 ///
 /// # Errors
 ///
 /// The kernel's: the address is in use, is not of this machine, or needs a privilege.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let kind = Type::STREAM.nonblocking().cloexec();
-    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+    let socket = bindable(address)?;
+    socket.set_nonblocking(true)?;
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
@@ -45,9 +45,27 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// The kernel's, such as `EADDRINUSE`.
 pub fn check_address_is_free(address: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    bindable(address)?.bind(&address.into())
+}
+
+/// A socket that can be bound to the address, for its family alone, though connections of an
+/// earlier process are still closing there.
+fn bindable(address: SocketAddr) -> io::Result<Socket> {
+    let kind = Type::STREAM.cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.bind(&address.into())
+    // Only for the unspecified address does it make a difference; an IPv4-mapped one needs it off.
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// Whether the error says that the machine has no addresses of this family: the kernel does without
+/// it (`EAFNOSUPPORT`), or has been given none (`EADDRNOTAVAIL`).
+pub fn lacks_family(error: &io::Error) -> bool {
+    let errors = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].map(|error| error.raw_os_error());
+    error.raw_os_error().is_some_and(|error| errors.contains(&error))
 }
 
 /// A socket that is connecting to `address`, without waiting.

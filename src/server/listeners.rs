@@ -1,42 +1,92 @@
-//! The listening sockets of a server.
+//! The listening sockets of a server: one for each address, and for `[::]` one for each family.
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
 };
 
 use crate::io::sys;
 
-/// The listening sockets of a server, each with the address that it is bound to.
+/// The listening sockets of a server.
 #[derive(Debug, Default)]
-pub(super) struct Listeners(Vec<(SocketAddr, TcpListener)>);
+pub(super) struct Listeners {
+    /// The addresses that were asked for, with the ports that the kernel has chosen.
+    addresses: Vec<SocketAddr>,
+    /// The sockets, each with what it is bound to.
+    sockets: Vec<(SocketAddr, TcpListener)>,
+}
+
+/// What cannot be bound, and why.
+pub(super) type BindError = (SocketAddr, io::Error);
 
 impl Listeners {
-    /// Listens on an address. If it is not shared with other processes, one of them that listens
-    /// there is an error.
-    pub(super) fn add(&mut self, address: SocketAddr, is_shared: bool) -> io::Result<()> {
-        if !is_shared {
-            sys::check_address_is_free(address)?;
+    /// Listens on all of the addresses. Those with port 0 get the same port, which the kernel
+    /// chooses. If they are not shared, another process that listens there is an error.
+    pub(super) fn add(&mut self, addresses: &[SocketAddr], shared: bool) -> Result<(), BindError> {
+        let mut port = 0;
+        for &address in addresses {
+            let mut address = address;
+            if address.port() == 0 {
+                address.set_port(port);
+            }
+            let bound = match address {
+                SocketAddr::V6(any) if any.ip().is_unspecified() => {
+                    self.bind_any(address, shared)?
+                }
+                _ => self.bind(address, shared)?,
+            };
+            port = bound.port();
+            if !self.addresses.contains(&bound) {
+                self.addresses.push(bound);
+            }
         }
-        let listener = sys::listen(address)?;
-        self.0.push((listener.local_addr()?, listener));
         Ok(())
     }
 
-    /// The addresses, with the ports that the kernel has chosen.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.0.iter().map(|(address, _)| *address)
+    /// Binds the unspecified address of both families to one port; on a machine without IPv6, that
+    /// of IPv4 alone. Returns the address that stands for what was bound.
+    fn bind_any(&mut self, any: SocketAddr, shared: bool) -> Result<SocketAddr, BindError> {
+        let ipv4 = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        match self.bind(any, shared) {
+            Ok(bound) => self.bind(ipv4(bound.port()), shared).map(|_| bound),
+            Err((_, error)) if sys::lacks_family(&error) => {
+                let bound = self.bind(ipv4(any.port()), shared)?;
+                tracing::info!(%error, "no IPv6 on this machine: listening on IPv4 alone");
+                Ok(bound)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
-    /// The sockets of each worker: every address once for each. On failure, the address as well.
-    pub(super) fn per_worker(
-        self,
-        workers: usize,
-    ) -> Result<Vec<Vec<TcpListener>>, (SocketAddr, io::Error)> {
+    /// Binds one address, if this server has not bound it already.
+    fn bind(&mut self, address: SocketAddr, shared: bool) -> Result<SocketAddr, BindError> {
+        if self.sockets.iter().any(|(bound, _)| *bound == address) {
+            return Ok(address);
+        }
+        let listen = || {
+            if !shared {
+                sys::check_address_is_free(address)?;
+            }
+            let listener = sys::listen(address)?;
+            Ok((listener.local_addr()?, listener))
+        };
+        let (bound, listener) = listen().map_err(|error| (address, error))?;
+        self.sockets.push((bound, listener));
+        Ok(bound)
+    }
+
+    /// The addresses, with the ports that the kernel has chosen; `[::]` stands for both families.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.addresses.iter().copied()
+    }
+
+    /// The sockets of each worker: every address once for each.
+    pub(super) fn per_worker(self, workers: usize) -> Result<Vec<Vec<TcpListener>>, BindError> {
         let again = |address| sys::listen(address).map_err(|error| (address, error));
-        let others = (1..workers).map(|_| self.addresses().map(again));
+        let bound = || self.sockets.iter().map(|(address, _)| *address);
+        let others = (1..workers).map(|_| bound().map(again));
         let mut all: Vec<Vec<_>> = others.map(Iterator::collect).collect::<Result<_, _>>()?;
-        all.push(self.0.into_iter().map(|(_, listener)| listener).collect());
+        all.push(self.sockets.into_iter().map(|(_, listener)| listener).collect());
         Ok(all)
     }
 }

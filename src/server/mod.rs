@@ -19,7 +19,10 @@ mod worker;
 pub use driver_kind::DriverKind;
 pub use worker::Worker;
 
-use self::{balance::Balance, listeners::Listeners};
+use self::{
+    balance::Balance,
+    listeners::{BindError, Listeners},
+};
 use crate::{
     Config,
     conn::{Command, Inbox},
@@ -91,6 +94,10 @@ impl Server {
     /// Listens on an address; port 0 lets the kernel choose. May be called several times. From
     /// now on connections are queued.
     ///
+    /// `[::]` stands for all addresses of the machine, those of IPv4 included; on a machine without
+    /// IPv6, for those of IPv4 alone. A name that has several addresses stands for all of them, on
+    /// one port. An address that the server listens on already adds nothing.
+    ///
     /// # Errors
     ///
     /// [`ServerError::Routes`], or [`ServerError::Listen`] if the address is not one, is in use,
@@ -99,16 +106,16 @@ impl Server {
         mut self,
         address: impl ToSocketAddrs + fmt::Display,
     ) -> Result<Self, ServerError> {
-        let name = address.to_string();
-        let error = |error| ServerError::Listen { address: name.clone(), error };
         self.routes = self.routes.checked().map_err(ServerError::Routes)?;
-        for address in address.to_socket_addrs().map_err(error)? {
-            self.listeners.add(address, self.shares_address).map_err(error)?;
-        }
+        let resolved = address.to_socket_addrs();
+        let addresses: Vec<_> = resolved
+            .map_err(|error| ServerError::Listen { address: address.to_string(), error })?
+            .collect();
+        self.listeners.add(&addresses, self.shares_address).map_err(cannot_listen)?;
         Ok(self)
     }
 
-    /// The addresses that the server listens on.
+    /// The addresses that the server listens on; `[::]` stands for both families.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.listeners.addresses()
     }
@@ -136,9 +143,7 @@ impl Server {
             stopper,
             pins: workers <= sys::allowed_processors().len(),
         };
-        let listeners = listeners.per_worker(workers).map_err(|(address, error)| {
-            ServerError::Listen { address: address.to_string(), error }
-        })?;
+        let listeners = listeners.per_worker(workers).map_err(cannot_listen)?;
         let (driver, why) = driver.choose().map_err(ServerError::Driver)?;
         tracing::info!(workers, %driver, why, "serving");
         let work = |number, listeners| match driver {
@@ -149,6 +154,10 @@ impl Server {
         };
         plan.run(listeners, work).map_err(ServerError::Worker)
     }
+}
+
+fn cannot_listen((address, error): BindError) -> ServerError {
+    ServerError::Listen { address: address.to_string(), error }
 }
 
 /// What the workers have in common.
@@ -268,7 +277,7 @@ pub enum ServerError {
     Routes(RoutesError),
     /// An address cannot be listened on.
     Listen {
-        /// The address, as it was given.
+        /// The address; what was given, if that is none.
         address: String,
         /// What the kernel says.
         error: io::Error,
