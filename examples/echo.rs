@@ -69,5 +69,5 @@ impl Echo {
 }
 
 fn main() -> Result<(), ServerError> {
-    Server::new(routes()).listen("0.0.0.0:8181")?.run()
+    Server::new(routes()).listen("[::]:8181")?.run()
 }

@@ -36,7 +36,7 @@
 //!         .websocket("/echo", |_request, protocols| {
 //!             protocols.choose("echo").map(|accept| accept.session(Echo))
 //!         });
-//!     Server::new(routes).listen("0.0.0.0:8181")?.run()
+//!     Server::new(routes).listen("[::]:8181")?.run()
 //! }
 //! ```
 //!

@@ -36,8 +36,9 @@ pub(crate) struct Arguments {
     #[arg(value_enum, hide_possible_values = true, default_value = "serve", hide = true)]
     pub(crate) command: Command,
 
-    /// Address to listen on; may be given several times. Port 0: the kernel chooses
-    #[arg(short, long, value_name = "ADDR", default_value = "0.0.0.0:8181")]
+    /// Address to listen on; may be given several times. [::] is IPv4 and IPv6. Port 0: the kernel
+    /// chooses
+    #[arg(short, long, value_name = "ADDR", default_value = "[::]:8181")]
     pub(crate) listen: Vec<String>,
 
     /// Threads with an event loop each; default: one per processor the process may use

@@ -37,7 +37,7 @@ use crate::{
 /// let routes = Routes::new().websocket("/echo", |_request, protocols| {
 ///     protocols.choose("echo").map(|accept| accept.session(Echo))
 /// });
-/// Server::new(routes).listen("0.0.0.0:8181")?.run()?;
+/// Server::new(routes).listen("[::]:8181")?.run()?;
 /// # Ok::<(), wireloop::ServerError>(())
 /// ```
 #[derive(Debug)]
