@@ -9,13 +9,14 @@ use std::{
     os::fd::OwnedFd,
     sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
 use http::StatusCode;
-use rustix::io::Errno;
+use rustix::{io::Errno, process::Signal};
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 use socket2::{Domain, Socket, Type};
-use support::{Client, TestServer, drivers, on_driver, without};
+use support::{Binary, Client, TestServer, drivers, on_driver, without};
 use wireloop::{
     DriverKind, Request, Routes, Server, ServerError, http::Response, io::Driver, server::Worker,
 };
@@ -151,4 +152,38 @@ fn a_machine_without_ipv6_is_served_by_ipv4() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// The kernel closes the sockets of an io_uring after its process has ended, and used to be overtaken
+/// by the next start: "Address already in use".
+#[test]
+fn a_server_starts_at_once_when_another_was_killed() {
+    for driver in drivers() {
+        let arguments = ["--quiet", "--driver", &driver.to_string()];
+        let mut server = Binary::start_at(([127, 0, 0, 1], 0).into(), &arguments);
+        let address = server.address();
+        for _ in 0..8 {
+            let clients: Vec<Client> = (0..100).map(|_| server.upgrade("/echo")).collect();
+            server.signal(Signal::KILL);
+            server.wait();
+            server = Binary::start_at(address, &arguments);
+            drop(clients);
+        }
+    }
+}
+
+#[test]
+fn an_address_that_stays_in_use_is_an_error_after_a_moment() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = other.local_addr().expect("it is bound");
+    let begun = Instant::now();
+    match server(DriverKind::Auto).listen(address) {
+        Err(ServerError::Listen { address: name, error }) => {
+            assert_eq!(name, address.to_string());
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        }
+        other => panic!("{other:?}"),
+    }
+    let took = begun.elapsed();
+    assert!(Duration::from_millis(250) <= took && took < Duration::from_secs(5), "{took:?}");
 }

@@ -3,9 +3,18 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::io::sys;
+
+/// How long an address that is in use is tried again. The kernel takes an io_uring apart after its
+/// process has ended, and keeps the listeners of its accepts until then: 25 ms were seen.
+const IN_USE_TIME: Duration = Duration::from_millis(250);
+
+/// How long it waits before the next try.
+const IN_USE_PAUSE: Duration = Duration::from_millis(5);
 
 /// The listening sockets of a server.
 #[derive(Debug, Default)]
@@ -21,8 +30,24 @@ pub(super) type BindError = (SocketAddr, io::Error);
 
 impl Listeners {
     /// Listens on all of the addresses. Those with port 0 get the same port, which the kernel
-    /// chooses. If they are not shared, another process that listens there is an error.
+    /// chooses. If they are not shared, another process that listens there is an error; it has a
+    /// moment to end.
     pub(super) fn add(&mut self, addresses: &[SocketAddr], shared: bool) -> Result<(), BindError> {
+        let deadline = Instant::now() + IN_USE_TIME;
+        let bound = (self.addresses.len(), self.sockets.len());
+        loop {
+            match self.try_add(addresses, shared) {
+                Err((_, error)) if is_in_use(&error) && Instant::now() < deadline => {}
+                result => return result,
+            }
+            // The kernel may choose another port for all of them the next time.
+            self.addresses.truncate(bound.0);
+            self.sockets.truncate(bound.1);
+            thread::sleep(IN_USE_PAUSE);
+        }
+    }
+
+    fn try_add(&mut self, addresses: &[SocketAddr], shared: bool) -> Result<(), BindError> {
         let mut port = 0;
         for &address in addresses {
             let mut address = address;
@@ -89,4 +114,8 @@ impl Listeners {
         all.push(self.sockets.into_iter().map(|(_, listener)| listener).collect());
         Ok(all)
     }
+}
+
+fn is_in_use(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
 }

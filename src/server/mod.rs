@@ -96,7 +96,8 @@ impl Server {
     ///
     /// `[::]` stands for all addresses of the machine, those of IPv4 included; on a machine without
     /// IPv6, for those of IPv4 alone. A name that has several addresses stands for all of them, on
-    /// one port. An address that the server listens on already adds nothing.
+    /// one port. An address that the server listens on already adds nothing. One that is in use is
+    /// tried again for a quarter of a second: a server that was killed may still be ending.
     ///
     /// # Errors
     ///

@@ -46,6 +46,14 @@ impl Binary {
         Self::spawn(command)
     }
 
+    /// Starts a server at this address with one worker.
+    #[track_caller]
+    pub(crate) fn start_at(address: SocketAddr, arguments: &[&str]) -> Self {
+        let mut command = command(&["--listen", &address.to_string(), "--workers", "1"]);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
     /// Starts a server in which at most this many files may be open.
     #[track_caller]
     pub(crate) fn start_with_files(files: u32, arguments: &[&str]) -> Self {
