@@ -100,6 +100,19 @@ fn a_port_that_another_wireloop_serves_is_in_use() {
     expect_one_line(&["--listen", &address], &[&address, "in use"]);
 }
 
+/// The advice used to be to stop the other server, which was the same one.
+#[test]
+fn addresses_of_which_one_is_part_of_the_other_are_said_in_one_line() {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let port = port.expect("there is a free port").port();
+    for (first, second) in [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "[::]"), ("[::]", "[::1]")] {
+        let [first, second] = [first, second].map(|host| format!("{host}:{port}"));
+        let port = format!(":{port}");
+        let words = [&port, "cannot listen on both", "part of the other", "leave out one --listen"];
+        expect_one_line(&["--listen", &first, "--listen", &second], &words);
+    }
+}
+
 #[test]
 fn a_bad_address_is_said_in_one_line() {
     expect_one_line(&["--listen", "nonsense"], &["nonsense", "HOST:PORT"]);

@@ -271,11 +271,14 @@ pub(crate) fn explain(error: &ServerError) -> String {
     let advice = match error {
         ServerError::Listen { error, .. } if is_out_of_files(error) => OUT_OF_FILES,
         ServerError::Listen { error, .. } => match error.kind() {
-            ErrorKind::AddrInUse => "stop the other server or choose another --listen",
-            ErrorKind::AddrNotAvailable => "give --listen an address of this machine",
+            ErrorKind::AddrInUse => {
+                "stop the program that listens there, or choose another --listen"
+            }
             ErrorKind::PermissionDenied => "give --listen a port from 1024 on, or run as root",
+            _ if sys::lacks_family(error) => "give --listen an address of this machine",
             _ => "give --listen as HOST:PORT, such as 127.0.0.1:8181",
         },
+        ServerError::Overlap { .. } => "leave out one --listen; [::] includes 0.0.0.0",
         ServerError::Routes(RoutesError::Open(_, error)) => match error.kind() {
             ErrorKind::Unsupported => "--webroot needs openat2 (Linux 5.6)",
             _ => "give --webroot a directory that can be read",

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::ServerError;
 use crate::io::sys;
 
 /// How long an address that is in use is tried again. The kernel takes an io_uring apart after its
@@ -25,19 +26,21 @@ pub(super) struct Listeners {
     sockets: Vec<(SocketAddr, TcpListener)>,
 }
 
-/// What cannot be bound, and why.
-pub(super) type BindError = (SocketAddr, io::Error);
-
 impl Listeners {
     /// Listens on all of the addresses. Those with port 0 get the same port, which the kernel
     /// chooses. If they are not shared, another process that listens there is an error; it has a
     /// moment to end.
-    pub(super) fn add(&mut self, addresses: &[SocketAddr], shared: bool) -> Result<(), BindError> {
+    pub(super) fn add(
+        &mut self,
+        addresses: &[SocketAddr],
+        shared: bool,
+    ) -> Result<(), ServerError> {
         let deadline = Instant::now() + IN_USE_TIME;
         let bound = (self.addresses.len(), self.sockets.len());
         loop {
             match self.try_add(addresses, shared) {
-                Err((_, error)) if is_in_use(&error) && Instant::now() < deadline => {}
+                Err(ServerError::Listen { error, .. })
+                    if is_in_use(&error) && Instant::now() < deadline => {}
                 result => return result,
             }
             // The kernel may choose another port for all of them the next time.
@@ -47,7 +50,7 @@ impl Listeners {
         }
     }
 
-    fn try_add(&mut self, addresses: &[SocketAddr], shared: bool) -> Result<(), BindError> {
+    fn try_add(&mut self, addresses: &[SocketAddr], shared: bool) -> Result<(), ServerError> {
         let mut port = 0;
         for &address in addresses {
             let mut address = address;
@@ -70,11 +73,11 @@ impl Listeners {
 
     /// Binds the unspecified address of both families to one port; on a machine without IPv6, that
     /// of IPv4 alone. Returns the address that stands for what was bound.
-    fn bind_any(&mut self, any: SocketAddr, shared: bool) -> Result<SocketAddr, BindError> {
+    fn bind_any(&mut self, any: SocketAddr, shared: bool) -> Result<SocketAddr, ServerError> {
         let ipv4 = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         match self.bind(any, shared) {
             Ok(bound) => self.bind(ipv4(bound.port()), shared).map(|_| bound),
-            Err((_, error)) if sys::lacks_family(&error) => {
+            Err(ServerError::Listen { error, .. }) if sys::lacks_family(&error) => {
                 let bound = self.bind(ipv4(any.port()), shared)?;
                 tracing::info!(%error, "no IPv6 on this machine: listening on IPv4 alone");
                 Ok(bound)
@@ -84,7 +87,7 @@ impl Listeners {
     }
 
     /// Binds one address, if this server has not bound it already.
-    fn bind(&mut self, address: SocketAddr, shared: bool) -> Result<SocketAddr, BindError> {
+    fn bind(&mut self, address: SocketAddr, shared: bool) -> Result<SocketAddr, ServerError> {
         if self.sockets.iter().any(|(bound, _)| *bound == address) {
             return Ok(address);
         }
@@ -95,9 +98,18 @@ impl Listeners {
             let listener = sys::listen(address)?;
             Ok((listener.local_addr()?, listener))
         };
-        let (bound, listener) = listen().map_err(|error| (address, error))?;
+        let (bound, listener) = listen().map_err(|error| self.why(address, error))?;
         self.sockets.push((bound, listener));
         Ok(bound)
+    }
+
+    /// Why an address cannot be bound: the kernel's error, or another address of this server.
+    fn why(&self, address: SocketAddr, error: io::Error) -> ServerError {
+        let mut own = self.sockets.iter().map(|(bound, _)| *bound);
+        match own.find(|&other| is_in_use(&error) && overlap(address, other)) {
+            Some(other) => ServerError::Overlap { address, other },
+            None => ServerError::Listen { address: address.to_string(), error },
+        }
     }
 
     /// The addresses, with the ports that the kernel has chosen; `[::]` stands for both families.
@@ -106,8 +118,8 @@ impl Listeners {
     }
 
     /// The sockets of each worker: every address once for each.
-    pub(super) fn per_worker(self, workers: usize) -> Result<Vec<Vec<TcpListener>>, BindError> {
-        let again = |address| sys::listen(address).map_err(|error| (address, error));
+    pub(super) fn per_worker(self, workers: usize) -> Result<Vec<Vec<TcpListener>>, ServerError> {
+        let again = |address| sys::listen(address).map_err(|error| self.why(address, error));
         let bound = || self.sockets.iter().map(|(address, _)| *address);
         let others = (1..workers).map(|_| bound().map(again));
         let mut all: Vec<Vec<_>> = others.map(Iterator::collect).collect::<Result<_, _>>()?;
@@ -118,4 +130,10 @@ impl Listeners {
 
 fn is_in_use(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
+}
+
+/// Whether one of the addresses is part of the other: its port on all addresses of its family.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    is_any && one.port() == other.port() && one.is_ipv4() == other.is_ipv4()
 }

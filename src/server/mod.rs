@@ -19,10 +19,7 @@ mod worker;
 pub use driver_kind::DriverKind;
 pub use worker::Worker;
 
-use self::{
-    balance::Balance,
-    listeners::{BindError, Listeners},
-};
+use self::{balance::Balance, listeners::Listeners};
 use crate::{
     Config,
     conn::{Command, Inbox},
@@ -101,8 +98,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Routes`], or [`ServerError::Listen`] if the address is not one, is in use,
-    /// or may not be used.
+    /// [`ServerError::Routes`]; [`ServerError::Listen`] if the address is not one, is in use by
+    /// another process, or may not be used; [`ServerError::Overlap`] if the server listens on part
+    /// of it already.
     pub fn listen(
         mut self,
         address: impl ToSocketAddrs + fmt::Display,
@@ -112,7 +110,7 @@ impl Server {
         let addresses: Vec<_> = resolved
             .map_err(|error| ServerError::Listen { address: address.to_string(), error })?
             .collect();
-        self.listeners.add(&addresses, self.shares_address).map_err(cannot_listen)?;
+        self.listeners.add(&addresses, self.shares_address)?;
         Ok(self)
     }
 
@@ -144,7 +142,7 @@ impl Server {
             stopper,
             pins: workers <= sys::allowed_processors().len(),
         };
-        let listeners = listeners.per_worker(workers).map_err(cannot_listen)?;
+        let listeners = listeners.per_worker(workers)?;
         let (driver, why) = driver.choose().map_err(ServerError::Driver)?;
         tracing::info!(workers, %driver, why, "serving");
         let work = |number, listeners| match driver {
@@ -155,10 +153,6 @@ impl Server {
         };
         plan.run(listeners, work).map_err(ServerError::Worker)
     }
-}
-
-fn cannot_listen((address, error): BindError) -> ServerError {
-    ServerError::Listen { address: address.to_string(), error }
 }
 
 /// What the workers have in common.
@@ -283,6 +277,14 @@ pub enum ServerError {
         /// What the kernel says.
         error: io::Error,
     },
+    /// Two addresses of this server of which one is part of the other, such as `0.0.0.0:80` and
+    /// `127.0.0.1:80`.
+    Overlap {
+        /// The address that was to be listened on.
+        address: SocketAddr,
+        /// The one that the server listens on already.
+        other: SocketAddr,
+    },
     /// io_uring was asked for, and is not available here.
     Driver(io::Error),
     /// A worker could not start, or failed.
@@ -294,6 +296,9 @@ impl fmt::Display for ServerError {
         match self {
             Self::Routes(error) => error.fmt(f),
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Overlap { address, other } => {
+                write!(f, "cannot listen on both {address} and {other}: one is part of the other")
+            }
             Self::Driver(error) => {
                 write!(f, "io_uring is not available ({error}): choose the driver epoll, or auto")
             }
