@@ -44,6 +44,11 @@ impl<S> Accepting<S> {
         Self { open, most: most.max(1), seat, listeners, again: None, has_failed: false }
     }
 
+    /// Begins to accept.
+    pub(super) fn begin(&self, driver: &mut impl Driver) {
+        (0..self.listeners).for_each(|listener| driver.accept(listener));
+    }
+
     /// When accepting is tried again, if it pauses.
     pub(super) fn again(&self) -> Option<Tick> {
         self.again
@@ -119,6 +124,6 @@ impl<S> Accepting<S> {
             return;
         }
         self.again = None;
-        (0..self.listeners).for_each(|listener| driver.accept(listener));
+        self.begin(driver);
     }
 }

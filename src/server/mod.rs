@@ -12,6 +12,7 @@ mod accepting;
 mod balance;
 mod deadlines;
 mod driver_kind;
+mod gate;
 mod held;
 mod listeners;
 mod worker;
@@ -19,7 +20,7 @@ mod worker;
 pub use driver_kind::DriverKind;
 pub use worker::Worker;
 
-use self::{balance::Balance, listeners::Listeners};
+use self::{balance::Balance, gate::Gate, listeners::Listeners};
 use crate::{
     Config,
     conn::{Command, Inbox},
@@ -128,8 +129,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Worker`] if a worker could not start or its driver failed; the others have
-    /// then been stopped.
+    /// [`ServerError::Worker`] if a worker could not start, and then no connection was accepted; or
+    /// if its driver failed, and then the others have been stopped.
     pub fn run(self) -> Result<(), ServerError> {
         let Self { routes, config, workers, driver, listeners, stopper, .. } = self;
         let routes = routes.checked().map_err(ServerError::Routes)?;
@@ -139,6 +140,7 @@ impl Server {
             config: Arc::new(config),
             open: Arc::default(),
             balance: Arc::new(Balance::new(workers)),
+            gate: Gate::new(workers),
             stopper,
             pins: workers <= sys::allowed_processors().len(),
         };
@@ -161,6 +163,7 @@ struct Plan {
     config: Arc<Config>,
     open: Arc<AtomicUsize>,
     balance: Arc<Balance<OwnedFd>>,
+    gate: Gate,
     stopper: Stopper,
     /// Whether each worker has a processor to itself.
     pins: bool,
@@ -179,7 +182,7 @@ impl Plan {
                 thread::Builder::new()
                     .name(format!("worker {number}"))
                     .spawn_scoped(scope, move || work(number, listeners))
-                    .inspect_err(|_| self.stopper.stop())
+                    .inspect_err(|_| drop(EndsOthers(self)))
             };
             let threads: Vec<_> = listeners.into_iter().enumerate().map(spawn).collect();
             threads.into_iter().try_for_each(|thread| {
@@ -189,14 +192,14 @@ impl Plan {
     }
 
     /// The life of one worker. However it ends, the others end too: a server that listens and
-    /// does not serve would be worse than none.
+    /// does not serve would be worse than none. None accepts before all have what they need.
     fn work<D: Driver<Listener = TcpListener, Stream = OwnedFd>>(
         &self,
         number: usize,
         listeners: Vec<TcpListener>,
         driver: impl FnOnce(usize) -> io::Result<D>,
     ) -> io::Result<()> {
-        let _stops_others = StopOnDrop(&self.stopper);
+        let _ends_others = EndsOthers(self);
         if self.pins
             && let Some(&processor) = sys::allowed_processors().get(number)
             && let Err(error) = sys::pin_thread(processor)
@@ -216,15 +219,22 @@ impl Plan {
             listeners,
         )?;
         self.stopper.register(inbox);
+        if !self.gate.arrive() {
+            // The one that failed returns why.
+            return Ok(());
+        }
+        worker.accept();
         worker.run()
     }
 }
 
-struct StopOnDrop<'a>(&'a Stopper);
+/// Ends the other workers when it is dropped, those that wait at the gate as well.
+struct EndsOthers<'a>(&'a Plan);
 
-impl Drop for StopOnDrop<'_> {
+impl Drop for EndsOthers<'_> {
     fn drop(&mut self) {
-        self.0.stop();
+        self.0.gate.fail();
+        self.0.stopper.stop();
     }
 }
 
@@ -308,3 +318,47 @@ impl fmt::Display for ServerError {
 }
 
 impl std::error::Error for ServerError {}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, net::TcpStream, time::Duration};
+
+    use super::*;
+
+    /// The first workers used to accept while the last one found no descriptor and ended the server.
+    #[test]
+    fn no_worker_accepts_before_the_last_one_has_its_driver() {
+        let plan = Plan {
+            routes: Arc::default(),
+            config: Arc::default(),
+            open: Arc::default(),
+            balance: Arc::new(Balance::new(2)),
+            gate: Gate::new(2),
+            stopper: Stopper::default(),
+            pins: false,
+        };
+        let mut listeners = Listeners::default();
+        listeners.add(&[([127, 0, 0, 1], 0).into()], false).unwrap();
+        let address = listeners.addresses().next().unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        // Worker 1 could serve the client.
+        let mut listeners = listeners.per_worker(1).unwrap();
+        listeners.insert(0, Vec::new());
+        let client = &client;
+        let result = plan.run(listeners, |number, listeners| {
+            plan.work(number, listeners, |_| match number {
+                1 => Epoll::new(),
+                _ => {
+                    // That nothing comes takes time to see.
+                    let mut byte = [0];
+                    let error = client.peek(&mut byte).unwrap_err();
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    Err(io::ErrorKind::OutOfMemory.into())
+                }
+            })
+        });
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+    }
+}

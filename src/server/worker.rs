@@ -71,10 +71,14 @@ impl<D: Driver> Worker<D> {
         listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
         let inbox = Arc::new(Inbox::new(driver.waker()));
-        Self::with_others(driver, routes, config, inbox, Arc::default(), None, listeners)
+        let open = Arc::default();
+        let mut worker = Self::with_others(driver, routes, config, inbox, open, None, listeners)?;
+        worker.accept();
+        Ok(worker)
     }
 
-    /// A worker that shares the limit on connections with others, and deals what it accepts.
+    /// A worker that shares the limit on connections with others, and deals what it accepts. It
+    /// accepts nothing before [`accept`](Self::accept).
     pub(super) fn with_others(
         mut driver: D,
         application: Arc<dyn Application>,
@@ -86,8 +90,7 @@ impl<D: Driver> Worker<D> {
     ) -> io::Result<Self> {
         let count = listeners.len();
         for listener in listeners {
-            let number = driver.listen(listener)?;
-            driver.accept(number);
+            driver.listen(listener)?;
         }
         let start = driver.now();
         let accepting = Accepting::new(open, config.connections, seat, count);
@@ -110,6 +113,11 @@ impl<D: Driver> Worker<D> {
             next_date: Duration::ZERO,
             stopping: None,
         })
+    }
+
+    /// Begins to accept.
+    pub(super) fn accept(&mut self) {
+        self.accepting.begin(&mut self.driver);
     }
 
     /// Works until the server is stopped and all connections have ended.
