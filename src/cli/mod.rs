@@ -41,7 +41,8 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "ADDR", default_value = "[::]:8181")]
     pub(crate) listen: Vec<String>,
 
-    /// Threads with an event loop each; default: one per processor the process may use
+    /// Threads with an event loop each. Default: one per processor that the process may use, fewer
+    /// under a CPU quota
     #[arg(short, long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
 

@@ -26,6 +26,7 @@
 use std::{fmt, io, mem, net::SocketAddr, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 mod clock;
+pub(crate) mod cgroup;
 mod epoll;
 mod listeners;
 mod outbox;

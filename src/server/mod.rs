@@ -15,6 +15,7 @@ mod driver_kind;
 mod gate;
 mod held;
 mod listeners;
+mod placement;
 mod worker;
 
 pub use driver_kind::DriverKind;
@@ -42,7 +43,8 @@ use crate::{
 pub struct Server {
     routes: Routes,
     config: Config,
-    workers: usize,
+    /// How many; `None`: as many as the machine suggests.
+    workers: Option<usize>,
     driver: DriverKind,
     shares_address: bool,
     listeners: Listeners,
@@ -50,13 +52,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that listens nowhere yet, with one worker for each processor that the process
-    /// may use.
+    /// A server that listens nowhere yet.
     pub fn new(routes: Routes) -> Self {
         Self {
             routes,
             config: Config::default(),
-            workers: sys::allowed_processors().len().max(1),
+            workers: None,
             driver: DriverKind::default(),
             shares_address: false,
             listeners: Listeners::default(),
@@ -70,9 +71,10 @@ impl Server {
         self
     }
 
-    /// Sets the number of workers; at least one.
+    /// Sets the number of workers; at least one. By default there is one for each processor that
+    /// the process may use; fewer if its control groups have a CPU quota below that, rounded up.
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers.max(1);
+        self.workers = Some(workers.max(1));
         self
     }
 
@@ -135,6 +137,7 @@ impl Server {
         let Self { routes, config, workers, driver, listeners, stopper, .. } = self;
         let routes = routes.checked().map_err(ServerError::Routes)?;
         let routes = routes.listening_on(listeners.addresses());
+        let workers = workers.unwrap_or_else(placement::default_workers);
         let plan = Plan {
             routes: Arc::new(routes),
             config: Arc::new(config),
