@@ -31,6 +31,7 @@ fn main() -> ExitCode {
 fn serve(arguments: &Arguments) -> Result<(), String> {
     let mut server = Server::new(cli::routes(arguments))
         .config(arguments.config())
+        .pin(arguments.pin.into())
         .driver(arguments.driver.into())
         .share_address(arguments.share_address);
     if let Some(workers) = arguments.workers {

@@ -159,7 +159,7 @@ fn a_machine_without_ipv6_is_served_by_ipv4() {
 #[test]
 fn a_server_starts_at_once_when_another_was_killed() {
     for driver in drivers() {
-        let arguments = ["--quiet", "--driver", &driver.to_string()];
+        let arguments = ["--quiet", "--workers", "1", "--driver", &driver.to_string()];
         let mut server = Binary::start_at(([127, 0, 0, 1], 0).into(), &arguments);
         let address = server.address();
         for _ in 0..8 {

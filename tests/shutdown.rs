@@ -150,6 +150,7 @@ fn help_names_every_flag() {
     for flag in [
         "listen",
         "workers",
+        "pin",
         "driver",
         "webroot",
         "share-address",

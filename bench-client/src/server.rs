@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use wireloop::{Config, Echo, Handle, Received, Routes, Server, Session, Socket, io::sys};
+use wireloop::{Config, Echo, Handle, Pin, Received, Routes, Server, Session, Socket, io::sys};
 
 use crate::cli::RunArguments;
 
@@ -136,6 +136,8 @@ pub(crate) fn serve(port: u16, run: &RunArguments) -> Result<(), String> {
     let server = Server::new(routes)
         .config(config)
         .workers(run.server_workers.get())
+        // The client keeps to the other processors.
+        .pin(Pin::On)
         .driver(run.server_driver)
         .share_address(port != 0)
         .listen(format!("127.0.0.1:{port}"))

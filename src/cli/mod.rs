@@ -14,7 +14,7 @@ use clap::{Parser, ValueEnum};
 use rustix::io::Errno;
 use tracing_subscriber::filter::LevelFilter;
 use wireloop::{
-    Compression, Config, DriverKind, Echo, Routes, RoutesError, ServerError, StaticFiles,
+    Compression, Config, DriverKind, Echo, Pin, Routes, RoutesError, ServerError, StaticFiles,
     http::Origins, io::sys,
 };
 
@@ -45,6 +45,17 @@ pub(crate) struct Arguments {
     /// under a CPU quota
     #[arg(short, long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
+
+    /// Keep each worker on one processor: on, off, or auto, where there are as many workers as
+    /// processors and no CPU quota below that
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    pub(crate) pin: PinMode,
 
     /// Interface of the kernel: auto takes the best there is
     #[arg(short, long, value_enum, default_value = "auto")]
@@ -164,6 +175,24 @@ enum CompressionMode {
     Off,
     Fresh,
     Kept,
+}
+
+/// Whether workers are pinned, as it is called on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PinMode {
+    Auto,
+    On,
+    Off,
+}
+
+impl From<PinMode> for Pin {
+    fn from(mode: PinMode) -> Self {
+        match mode {
+            PinMode::Auto => Self::Auto,
+            PinMode::On => Self::On,
+            PinMode::Off => Self::Off,
+        }
+    }
 }
 
 /// An interface of the kernel, as it is called on the command line.

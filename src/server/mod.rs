@@ -19,9 +19,10 @@ mod placement;
 mod worker;
 
 pub use driver_kind::DriverKind;
+pub use placement::Pin;
 pub use worker::Worker;
 
-use self::{balance::Balance, gate::Gate, listeners::Listeners};
+use self::{balance::Balance, gate::Gate, listeners::Listeners, placement::Placement};
 use crate::{
     Config,
     conn::{Command, Inbox},
@@ -45,6 +46,7 @@ pub struct Server {
     config: Config,
     /// How many; `None`: as many as the machine suggests.
     workers: Option<usize>,
+    pin: Pin,
     driver: DriverKind,
     shares_address: bool,
     listeners: Listeners,
@@ -58,6 +60,7 @@ impl Server {
             routes,
             config: Config::default(),
             workers: None,
+            pin: Pin::default(),
             driver: DriverKind::default(),
             shares_address: false,
             listeners: Listeners::default(),
@@ -75,6 +78,12 @@ impl Server {
     /// the process may use; fewer if its control groups have a CPU quota below that, rounded up.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers.max(1));
+        self
+    }
+
+    /// Whether each worker is kept on one processor.
+    pub fn pin(mut self, pin: Pin) -> Self {
+        self.pin = pin;
         self
     }
 
@@ -134,10 +143,11 @@ impl Server {
     /// [`ServerError::Worker`] if a worker could not start, and then no connection was accepted; or
     /// if its driver failed, and then the others have been stopped.
     pub fn run(self) -> Result<(), ServerError> {
-        let Self { routes, config, workers, driver, listeners, stopper, .. } = self;
+        let Self { routes, config, workers, pin, driver, listeners, stopper, .. } = self;
         let routes = routes.checked().map_err(ServerError::Routes)?;
         let routes = routes.listening_on(listeners.addresses());
-        let workers = workers.unwrap_or_else(placement::default_workers);
+        let placement = Placement::new(workers, pin);
+        let workers = placement.workers;
         let plan = Plan {
             routes: Arc::new(routes),
             config: Arc::new(config),
@@ -145,7 +155,7 @@ impl Server {
             balance: Arc::new(Balance::new(workers)),
             gate: Gate::new(workers),
             stopper,
-            pins: workers <= sys::allowed_processors().len(),
+            placement,
         };
         let listeners = listeners.per_worker(workers)?;
         let (driver, why) = driver.choose().map_err(ServerError::Driver)?;
@@ -168,8 +178,7 @@ struct Plan {
     balance: Arc<Balance<OwnedFd>>,
     gate: Gate,
     stopper: Stopper,
-    /// Whether each worker has a processor to itself.
-    pins: bool,
+    placement: Placement,
 }
 
 impl Plan {
@@ -203,8 +212,7 @@ impl Plan {
         driver: impl FnOnce(usize) -> io::Result<D>,
     ) -> io::Result<()> {
         let _ends_others = EndsOthers(self);
-        if self.pins
-            && let Some(&processor) = sys::allowed_processors().get(number)
+        if let Some(processor) = self.placement.processor(number)
             && let Err(error) = sys::pin_thread(processor)
         {
             tracing::warn!(%error, processor, "a worker is not pinned");
@@ -338,7 +346,7 @@ mod tests {
             balance: Arc::new(Balance::new(2)),
             gate: Gate::new(2),
             stopper: Stopper::default(),
-            pins: false,
+            placement: Placement::new(Some(2), Pin::Off),
         };
         let mut listeners = Listeners::default();
         listeners.add(&[([127, 0, 0, 1], 0).into()], false).unwrap();

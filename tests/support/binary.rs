@@ -46,10 +46,10 @@ impl Binary {
         Self::spawn(command)
     }
 
-    /// Starts a server at this address with one worker.
+    /// Starts a server at this address with nothing but these arguments.
     #[track_caller]
     pub(crate) fn start_at(address: SocketAddr, arguments: &[&str]) -> Self {
-        let mut command = command(&["--listen", &address.to_string(), "--workers", "1"]);
+        let mut command = command(&["--listen", &address.to_string()]);
         command.args(arguments);
         Self::spawn(command)
     }
@@ -139,6 +139,21 @@ impl Binary {
     /// How many files it has open, sockets among them.
     pub(crate) fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+    }
+
+    /// The processors on which each worker may run, as proc(5) writes lists of them.
+    pub(crate) fn processors_of_workers(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let status = tasks.map(|task| {
+            let path = task.expect("it runs").path().join("status");
+            fs::read_to_string(path).expect("proc(5)")
+        });
+        let workers = status.filter(|status| status.starts_with("Name:\tworker "));
+        let lists = workers.filter_map(|status| {
+            let mut lines = status.lines();
+            lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:\t")).map(str::to_owned)
+        });
+        lists.collect()
     }
 
     /// Forgets how much memory it has used until now.
