@@ -48,6 +48,48 @@ fn sigterm_under_load_says_1001_to_everybody_and_exits_with_0() {
     assert_eq!(status.code(), Some(0), "{stderr}");
 }
 
+/// SIGQUIT and SIGHUP, as supervisors and closed terminals send them, used to leave the peers without
+/// a Close frame.
+#[test]
+fn each_signal_that_asks_for_the_end_says_1001_to_everybody() {
+    for signal in [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP] {
+        let mut server = Binary::start(&[]);
+        let mut client = server.upgrade("/echo");
+        server.signal(signal);
+        client.expect_closing(1001);
+        drop(client);
+        let (status, stderr) = server.wait();
+        assert_eq!(status.code(), Some(0), "{signal:?}: {stderr}");
+    }
+}
+
+#[test]
+fn signals_without_a_meaning_do_nothing() {
+    let mut server = Binary::start(&[]);
+    let mut client = server.upgrade("/echo");
+    for signal in [Signal::USR1, Signal::USR2] {
+        server.signal(signal);
+        client.ping_and_wait(b"served");
+    }
+    // Signals are seen in the order of their numbers, so those two have been by now.
+    server.signal(Signal::TERM);
+    client.expect_closing(1001);
+    drop(client);
+    assert_eq!(server.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_server_under_nohup_outlives_its_terminal() {
+    let mut server = Binary::start_without_hangup(&[]);
+    let mut client = server.upgrade("/echo");
+    server.signal(Signal::HUP);
+    client.ping_and_wait(b"served");
+    server.signal(Signal::TERM);
+    client.expect_closing(1001);
+    drop(client);
+    assert_eq!(server.wait().0.code(), Some(0));
+}
+
 #[test]
 fn peers_that_do_not_answer_do_not_keep_the_server_beyond_its_grace() {
     let mut server = Binary::start(&["--grace", "200ms"]);
@@ -62,14 +104,33 @@ fn peers_that_do_not_answer_do_not_keep_the_server_beyond_its_grace() {
 
 #[test]
 fn a_second_signal_exits_at_once_with_130() {
-    let mut server = Binary::start(&["--grace", "1h", "--close-timeout", "1h"]);
-    let mut client = server.upgrade("/echo");
-    server.signal(Signal::TERM);
-    // The first one has been seen when the Close arrives.
-    client.expect_close(1001);
-    server.signal(Signal::INT);
-    let (status, stderr) = server.wait();
-    assert_eq!(status.code(), Some(130), "{stderr}");
+    for signal in [Signal::INT, Signal::TERM, Signal::QUIT] {
+        let mut server = Binary::start(&["--grace", "1h", "--close-timeout", "1h"]);
+        let mut client = server.upgrade("/echo");
+        server.signal(Signal::TERM);
+        // The first one has been seen when the Close arrives.
+        client.expect_close(1001);
+        server.signal(signal);
+        let (status, stderr) = server.wait();
+        assert_eq!(status.code(), Some(130), "{signal:?}: {stderr}");
+    }
+}
+
+/// A supervisor may send it together with SIGTERM.
+#[test]
+fn a_hangup_while_the_server_stops_does_not_cut_it_short() {
+    for first in [Signal::TERM, Signal::HUP] {
+        let mut server = Binary::start(&["--grace", "1h"]);
+        let mut client = server.upgrade("/echo");
+        server.signal(first);
+        client.expect_close(1001);
+        server.signal(Signal::HUP);
+        client.send_close(1001, "");
+        client.expect_gone();
+        drop(client);
+        let (status, stderr) = server.wait();
+        assert_eq!(status.code(), Some(0), "{first:?}: {stderr}");
+    }
 }
 
 /// Runs the binary with arguments it cannot serve with: it exits with 1 and one line that names

@@ -28,8 +28,8 @@ const RESERVED_FILES: u64 = 64;
     version,
     long_about = None,
     after_help = "Sizes take k, m or g (1024); times take ms, s, m or h.\n\
-        SIGINT or SIGTERM closes all connections with 1001 and exits with 0; a second one exits \
-        at once with 130. An error at the start exits with 1, a wrong argument with 2."
+        SIGINT, SIGTERM, SIGQUIT or SIGHUP closes all connections with 1001 and exits with 0; a \
+        second one, except SIGHUP, exits at once with 130. SIGUSR1 and SIGUSR2 do nothing. An error at the start exits with 1, a wrong argument with 2."
 )]
 pub(crate) struct Arguments {
     /// Only `serve`, which may be left out

@@ -57,8 +57,20 @@ impl Binary {
     /// Starts a server in which at most this many files may be open.
     #[track_caller]
     pub(crate) fn start_with_files(files: u32, arguments: &[&str]) -> Self {
+        Self::start_after(&format!("ulimit -n {files}"), arguments)
+    }
+
+    /// Starts a server as nohup(1) does.
+    #[track_caller]
+    pub(crate) fn start_without_hangup(arguments: &[&str]) -> Self {
+        Self::start_after("trap '' HUP", arguments)
+    }
+
+    /// Starts a server in the place of a shell that has run `setup`.
+    #[track_caller]
+    fn start_after(setup: &str, arguments: &[&str]) -> Self {
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+        shell.arg("-c").arg(format!("{setup} && exec \"$0\" \"$@\""));
         shell.arg(env!("CARGO_BIN_EXE_wireloop"));
         shell.args(["--listen", "127.0.0.1:0", "--workers", "1"]).args(arguments);
         shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
