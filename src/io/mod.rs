@@ -25,8 +25,8 @@
 
 use std::{fmt, io, mem, net::SocketAddr, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
-mod clock;
 pub(crate) mod cgroup;
+mod clock;
 mod epoll;
 mod listeners;
 mod outbox;
