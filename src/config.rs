@@ -34,15 +34,26 @@ pub struct Config {
     /// How many connections the server has at a time: 1,000,000; at least one. Beyond, they wait
     /// in the kernel's queue.
     pub connections: usize,
-    /// How long a peer may take to complete a request head, to wait before its next request, or
-    /// to take in the next part of a response: 10 s. Then it is disconnected.
+    /// How long a peer may take for a request head: 10 s from its first byte, and for the first
+    /// head from the beginning of the connection. Then it is disconnected.
     pub handshake_timeout: Duration,
-    /// After how long a silence a ping is sent: 30 s. `None`: never.
+    /// How long an HTTP connection may wait for its next request: 75 s. Then it is closed.
+    pub keep_alive_timeout: Duration,
+    /// After how long a silence a ping is sent: 30 s, or up to a quarter less, so that connections
+    /// that were opened together do not ping together. `None`: never.
     pub ping_interval: Option<Duration>,
-    /// How long after such a ping the peer may stay silent: 20 s. Then it is disconnected.
+    /// How long after such a ping the peer may stay silent: 20 s. Then it is disconnected, unless
+    /// it is still taking what it was sent before, at [`min_rate`](Self::min_rate).
     pub pong_timeout: Duration,
-    /// How long the closing handshake and the last output may take: 5 s. Then the connection is
-    /// reset.
+    /// The least that a peer must move, in bytes per second: 1 KiB. It concerns whoever takes a
+    /// response, or output for which a deadline has come, and whoever sends a message of which a
+    /// part has arrived: below it the peer is disconnected, for a message with close code 1008. A
+    /// peer that moves more is not, however long it takes. Zero: there is no such limit.
+    pub min_rate: u32,
+    /// Over how long the rate is measured: 30 s. TCP moves bytes in steps.
+    pub min_rate_time: Duration,
+    /// How long the peer may take to answer a Close frame, or the end of our direction, when it
+    /// has taken what was sent before: 5 s. Then the connection is reset.
     pub close_timeout: Duration,
     /// How long a server that is stopped waits for its connections to close: 10 s.
     pub shutdown_grace: Duration,
@@ -59,8 +70,11 @@ impl Default for Config {
             compression: Some(Compression::default()),
             connections: 1_000_000,
             handshake_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
             ping_interval: Some(Duration::from_secs(30)),
             pong_timeout: Duration::from_secs(20),
+            min_rate: 1 << 10,
+            min_rate_time: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(10),
         }

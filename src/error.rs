@@ -18,6 +18,8 @@ pub enum Error {
     PongTimeout,
     /// The peer did not complete the closing handshake in time.
     CloseTimeout,
+    /// The peer sent a message more slowly than [`Config::min_rate`](crate::Config::min_rate).
+    MessageTooSlow,
     /// The peer does not take its output: more than
     /// [`Config::send_queue_bytes`](crate::Config::send_queue_bytes) wait.
     SendQueueFull,
@@ -33,6 +35,7 @@ impl fmt::Display for Error {
             Self::Io(error) => write!(f, "connection failed: {error}"),
             Self::PongTimeout => f.write_str("the peer did not answer a ping in time"),
             Self::CloseTimeout => f.write_str("the peer did not answer the close in time"),
+            Self::MessageTooSlow => f.write_str("the message arrives too slowly"),
             Self::SendQueueFull => f.write_str("the peer does not take its output"),
             Self::Closed => f.write_str("the connection has ended"),
         }

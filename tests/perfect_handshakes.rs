@@ -161,7 +161,7 @@ fn a_malformed_request_is_answered() {
 /// Idle keep-alive connections stayed for ever.
 #[test]
 fn an_idle_connection_is_ended() {
-    let limits = config(|config| config.handshake_timeout = Duration::from_millis(100));
+    let limits = config(|config| config.keep_alive_timeout = Duration::from_millis(100));
     serve_with(limits, echo, |server| {
         let mut client = server.connect();
         assert_eq!(client.request("GET /none HTTP/1.1\r\nHost: test\r\n\r\n").status, 404);

@@ -133,21 +133,34 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE", default_value = "1m", value_parser = size, help_heading = "Limits")]
     send_queue: usize,
 
-    /// Time to complete a request, or to start the next one
+    /// Time to send a request head
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Deadlines")]
     handshake_timeout: Duration,
 
-    /// Silence after which a peer is pinged; 0: never
+    /// Time that an HTTP connection may wait for its next request
+    #[arg(long, value_name = "TIME", default_value = "75s", value_parser = time, help_heading = "Deadlines")]
+    keep_alive_timeout: Duration,
+
+    /// Silence after which a peer is pinged (up to a quarter less, by chance); 0: never
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, help_heading = "Deadlines")]
     ping_interval: Duration,
 
-    /// Time to answer a ping
+    /// Time to answer a ping, for a peer that takes nothing either
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = time, help_heading = "Deadlines")]
     pong_timeout: Duration,
 
-    /// Time to answer a Close, and to take the last output
+    /// Time to answer a Close, once everything sent before was taken
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time, help_heading = "Deadlines")]
     close_timeout: Duration,
+
+    /// Bytes per second that a peer must take of a response or of output that is late, and send of a
+    /// message that has begun; 0: any
+    #[arg(long, value_name = "SIZE", default_value = "1k", value_parser = rate, help_heading = "Deadlines")]
+    min_rate: u32,
+
+    /// Time over which that rate is measured
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, help_heading = "Deadlines")]
+    min_rate_time: Duration,
 
     /// Time that connections have to close when the server stops
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Deadlines")]
@@ -226,6 +239,9 @@ impl Arguments {
         config.send_queue_bytes = self.send_queue;
         config.compression = self.compression();
         config.handshake_timeout = self.handshake_timeout;
+        config.keep_alive_timeout = self.keep_alive_timeout;
+        config.min_rate = self.min_rate;
+        config.min_rate_time = self.min_rate_time;
         config.ping_interval = Some(self.ping_interval).filter(|interval| !interval.is_zero());
         config.pong_timeout = self.pong_timeout;
         config.close_timeout = self.close_timeout;
@@ -344,6 +360,10 @@ fn size(text: &str) -> Result<usize, String> {
     };
     let number: usize = digits.parse().map_err(|_| "not a size such as 65536, 64k or 16m")?;
     number.checked_mul(unit).ok_or_else(|| "too large".into())
+}
+
+fn rate(text: &str) -> Result<u32, String> {
+    u32::try_from(size(text)?).map_err(|_| "too large".into())
 }
 
 fn time(text: &str) -> Result<Duration, String> {

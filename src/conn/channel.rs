@@ -144,6 +144,11 @@ impl Link {
         self.rare_mut().close_begun.get_or_insert(now);
     }
 
+    /// The deadline of the closing handshake counts from now on.
+    pub(super) fn extend_close(&mut self, now: Tick) {
+        self.rare_mut().close_begun = Some(now);
+    }
+
     pub(super) fn close_begun(&self) -> Option<Tick> {
         self.rare.as_ref()?.close_begun
     }
@@ -284,7 +289,7 @@ impl Channel<'_> {
     pub(super) fn fail(&mut self, error: Error) {
         let code = match &error {
             Error::Protocol(error) => ProtocolError::close_code(*error),
-            Error::SendQueueFull => CloseCode::POLICY_VIOLATION,
+            Error::SendQueueFull | Error::MessageTooSlow => CloseCode::POLICY_VIOLATION,
             _ => CloseCode::INTERNAL_ERROR,
         };
         let reason = error.to_string();

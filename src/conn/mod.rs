@@ -13,11 +13,13 @@ use std::{
 mod active;
 mod channel;
 mod context;
+mod deadlines;
 mod echo;
 mod inbox;
 mod opening;
 mod pace;
 mod ping;
+mod progress;
 mod session;
 mod slab;
 mod tick;
@@ -28,6 +30,7 @@ pub use session::{Frame, Received};
 pub(crate) use channel::Channel;
 pub(crate) use context::{Answer, Application, Context, Desk, Shared, Turn};
 pub(crate) use inbox::{Command, Inbox};
+pub(crate) use progress::Output;
 pub(crate) use session::AnySession;
 pub(crate) use slab::Connections;
 pub(crate) use tick::Tick;
@@ -35,10 +38,11 @@ pub(crate) use tick::Tick;
 use self::{
     active::{Active, Progress},
     channel::End,
-    opening::{Opened, Opening},
+    opening::{Opened, Opening, Phase},
+    progress::{Measured, Meter, MinRate},
 };
 use crate::{
-    Config, Error,
+    Error,
     config::{HIGH_WATER_BYTES, READ_AHEAD_BYTES},
     http::DeflateParams,
     io::SendState,
@@ -60,11 +64,14 @@ pub(crate) enum Step {
 pub(crate) struct Connection {
     /// That of its token.
     generation: u32,
-    /// When something arrived last (Active), or the connection last got on (Accepting), or its
-    /// end began (Terminating).
-    last_progress: Tick,
-    output: SendState,
+    /// From when the present deadline counts: since something arrived last, or a ping was sent
+    /// (Active); since a request or its response began or ended (Accepting); since the end began
+    /// (Terminating); or since the peer was found to be taking its output.
+    since: Tick,
+    meter: Meter,
+    measured: Measured,
     incoming: Incoming,
+    output: SendState,
     state: State,
 }
 
@@ -113,9 +120,11 @@ impl Connection {
     pub(crate) fn new(generation: u32, peer: Option<SocketAddr>, now: Tick) -> Self {
         Self {
             generation,
-            last_progress: now,
-            output: SendState::default(),
+            since: now,
+            meter: Meter { since: now, bytes: 0 },
+            measured: Measured::default(),
             incoming: Incoming::default(),
+            output: SendState::default(),
             state: State::Accepting(Box::new(Opening::new(peer))),
         }
     }
@@ -132,27 +141,18 @@ impl Connection {
     /// Takes bytes that have arrived. Returns which of them, as they are then, are to be sent.
     pub(crate) fn received(&mut self, bytes: &mut [u8], mut cx: Turn<'_>) -> Option<Range<usize>> {
         let cx = &mut *cx;
-        if let State::Active(active) = &mut self.state {
-            self.last_progress = cx.tick();
-            active.link.awaits_pong = false;
-        }
+        self.arrived(bytes.len(), cx.tick());
         cx.desk.echo.begin(bytes);
         cx.desk.pace.charge(bytes.len());
         self.advance(&mut Input::new(bytes), cx);
+        self.measure_message(cx);
         if cx.desk.echo.end() { self.send_back(bytes, cx) } else { None }
     }
 
     /// Goes on with input that was held back, or with what was to be done in an earlier turn.
     pub(crate) fn resume(&mut self, held: &mut [u8], mut cx: Turn<'_>) {
         self.advance(&mut Input::new(held), &mut cx);
-    }
-
-    /// Bytes have arrived, and are held back.
-    pub(crate) fn arrived(&mut self, now: Tick) {
-        if let State::Active(active) = &mut self.state {
-            self.last_progress = now;
-            active.link.awaits_pong = false;
-        }
+        self.measure_message(&cx);
     }
 
     /// Whether the connection takes input.
@@ -195,7 +195,8 @@ impl Connection {
         match result {
             Ok(()) => {
                 if matches!(self.state, State::Accepting(_)) {
-                    self.last_progress = cx.tick();
+                    self.since = cx.tick();
+                    self.measured = Measured::Nothing;
                 }
             }
             Err(error) => self.break_off(Error::Io(error), &mut cx),
@@ -253,40 +254,6 @@ impl Connection {
         self.advance(&mut Input::new(&mut []), &mut cx);
     }
 
-    /// Does what is due, if it is.
-    pub(crate) fn check_deadlines(&mut self, mut cx: Turn<'_>) {
-        if !self.deadline(&cx.desk.shared).has_come(cx.desk.seen()) {
-            return;
-        }
-        match &self.state {
-            State::Active(active) if active.link.close_begun().is_none() => {
-                self.check_active(&mut cx);
-            }
-            _ => self.break_off(Error::CloseTimeout, &mut cx),
-        }
-        self.advance(&mut Input::new(&mut []), &mut cx);
-    }
-
-    /// When the next deadline is.
-    pub(crate) fn deadline(&self, shared: &Shared) -> Tick {
-        let config = &shared.config;
-        match &self.state {
-            State::Accepting(_) => self.last_progress.after(config.handshake_timeout),
-            State::Terminating(Termination::Closing) => self.last_progress.far(),
-            State::Terminating(_) => self.last_progress.after(config.close_timeout),
-            State::Active(active) => {
-                if let Some(begun) = active.link.close_begun() {
-                    return begun.after(config.close_timeout);
-                }
-                let ping = self.ping_deadline(active, config);
-                match active.link.read_deadline() {
-                    Some(read) => read.min(ping),
-                    None => ping,
-                }
-            }
-        }
-    }
-
     /// Whether the driver is to start (`Some(true)`) or stop (`Some(false)`) receiving, now that
     /// `pending_bytes` of output wait.
     pub(crate) fn change_receiving(&mut self, pending_bytes: usize) -> Option<bool> {
@@ -321,7 +288,7 @@ impl Connection {
             Termination::Flushing | Termination::Draining => return None,
         };
         *termination = next;
-        self.last_progress = now;
+        self.since = now;
         Some(step)
     }
 
@@ -385,7 +352,7 @@ impl Connection {
         deflate: Option<DeflateParams>,
         cx: &mut Context,
     ) {
-        self.last_progress = cx.tick();
+        self.since = cx.tick();
         self.state = State::Active(Active::new(session, deflate));
         if let State::Active(Active { session, link, .. }) = &mut self.state {
             session.start(&mut Channel { link, desk: &mut cx.desk });
@@ -407,7 +374,8 @@ impl Connection {
 
     /// The one way to an end: nobody is told anything more, what was to be told has been.
     fn terminate(&mut self, now: Tick) {
-        self.last_progress = now;
+        self.since = now;
+        self.measured = Measured::Nothing;
         let ended = std::mem::replace(&mut self.state, State::Terminating(Termination::Flushing));
         drop(ended);
     }
@@ -445,37 +413,6 @@ impl Connection {
         // What the session owns may panic again while it is dropped.
         if catch_unwind(AssertUnwindSafe(|| self.terminate(now))).is_err() {
             tracing::error!("a session panicked while it was dropped");
-        }
-    }
-
-    /// Pings, misses a pong, or ends a read that has waited for too long.
-    fn check_active(&mut self, cx: &mut Context) {
-        let now = cx.desk.seen();
-        let State::Active(active) = &mut self.state else { return };
-        if active.link.read_deadline().is_some_and(|deadline| deadline.has_come(now)) {
-            active.link.time_out();
-        }
-        let State::Active(active) = &self.state else { return };
-        if !self.ping_deadline(active, &cx.desk.shared.config).has_come(now) {
-            return;
-        }
-        if active.link.awaits_pong {
-            self.break_off(Error::PongTimeout, cx);
-        } else if let State::Active(active) = &mut self.state {
-            active.link.awaits_pong = true;
-            let payload = active.link.ping.start(cx.desk.now);
-            // Refused only while closing, which has a deadline of its own.
-            let _ = active.link.sender.ping(cx.desk.out(), &payload, None);
-        }
-    }
-
-    fn ping_deadline(&self, active: &Active, config: &Config) -> Tick {
-        match config.ping_interval {
-            None => self.last_progress.far(),
-            Some(interval) if active.link.awaits_pong => {
-                self.last_progress.after(interval.saturating_add(config.pong_timeout))
-            }
-            Some(interval) => self.last_progress.after(interval),
         }
     }
 }

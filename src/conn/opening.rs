@@ -35,6 +35,19 @@ pub(super) struct Opening {
     is_head: bool,
     /// Whether it goes on when the peer has taken what was sent.
     is_held: bool,
+    /// Whether a request was answered.
+    has_answered: bool,
+}
+
+/// What the connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The first request head, or the rest of another one.
+    Head,
+    /// Another request.
+    Idle,
+    /// The peer is to take a response.
+    Response,
 }
 
 /// Input that cannot be handled yet. Many small requests in it are taken one by one without
@@ -87,12 +100,24 @@ impl Opening {
             is_last: false,
             is_head: false,
             is_held: false,
+            has_answered: false,
         }
     }
 
     /// Ends the connection with the response that is being sent.
     pub(super) fn end_after_response(&mut self) {
         self.is_last = true;
+    }
+
+    /// What the connection waits for.
+    pub(super) fn phase(&self) -> Phase {
+        if self.is_held {
+            Phase::Response
+        } else if self.has_answered && self.kept.rest().is_empty() {
+            Phase::Idle
+        } else {
+            Phase::Head
+        }
     }
 
     /// Whether a response or further requests wait for the peer to take what was sent.
@@ -188,6 +213,7 @@ impl Opening {
         };
         response.write_head(desk.outbox.buffer(), options);
         self.is_last |= !after.keep_alive;
+        self.has_answered = true;
         match response.into_body() {
             _ if !after.with_body => {}
             Body::Empty => {}

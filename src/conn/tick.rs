@@ -23,6 +23,21 @@ impl Tick {
         Self(self.0.wrapping_add(millis.min(u64::from(FAR)) as u32))
     }
 
+    /// `timeout` later, or up to a quarter of it less: different numbers spread evenly over that.
+    #[inline]
+    pub(crate) fn after_up_to(self, timeout: Duration, number: u32) -> Self {
+        let latest = self.after(timeout);
+        let quarter = latest.0.wrapping_sub(self.0) / 4;
+        // Knuth's multiplicative hash.
+        let spread = (u64::from(number.wrapping_mul(0x9e37_79b9)) * u64::from(quarter)) >> 32;
+        Self(latest.0.wrapping_sub(spread as u32))
+    }
+
+    /// How long it is since this moment, at most 24 days; zero before it.
+    pub(crate) fn elapsed(self, now: Self) -> Duration {
+        now.until(self)
+    }
+
     /// As late as can be told.
     pub(crate) fn far(self) -> Self {
         Self(self.0.wrapping_add(FAR))
@@ -57,6 +72,19 @@ mod tests {
         assert!(deadline.has_come(Tick(89)));
         assert_eq!(deadline.until(now), Duration::from_millis(100));
         assert_eq!(deadline.min(now), now);
+    }
+
+    #[test]
+    fn times_that_begin_together_are_spread_over_a_quarter() {
+        let interval = Duration::from_secs(30);
+        let start = Tick(u32::MAX - 100);
+        let mut quarters = [0; 5];
+        for number in 0..1000 {
+            let time = start.after_up_to(interval, number).until(start);
+            assert!(time <= interval && time > interval * 3 / 4, "{time:?}");
+            quarters[((interval - time).as_millis() / 1500) as usize] += 1;
+        }
+        assert!(quarters.iter().all(|count| (180..=220).contains(count)), "{quarters:?}");
     }
 
     #[test]

@@ -22,8 +22,8 @@ mod ready;
 
 use self::ready::Ready;
 use super::{
-    Address, Clock, Completion, Driver, SendBatch, Token, Unsent, Waker, listeners::Listeners, sys,
-    timer::Timer,
+    Address, Clock, Completion, Driver, OutputProgress, SendBatch, Token, Unsent, Waker,
+    listeners::Listeners, sys, timer::Timer,
 };
 
 /// What one receive may bring. Small enough to stay in the second-level cache together with what
@@ -395,6 +395,11 @@ impl Driver for Epoll {
             self.waiting.insert(token.index, Waiting::Send { bytes, sent: 0 });
             self.go_on_writing(token);
         }
+    }
+
+    fn output_progress(&self, token: Token) -> Option<OutputProgress> {
+        let socket = self.sockets.get(token.index as usize)?.as_ref()?;
+        if socket.generation == token.generation { sys::output_progress(&socket.fd) } else { None }
     }
 
     fn shutdown(&mut self, token: Token) {

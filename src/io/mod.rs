@@ -123,6 +123,17 @@ pub enum Completion<'a, S> {
     Woken,
 }
 
+/// How far a peer has got with what it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputProgress {
+    /// How many bytes it has made room for since the connection began: those that its kernel has
+    /// acknowledged, and the window that it offers beyond them. This grows as the peer reads, and
+    /// not when its kernel takes what it does not read.
+    pub taken_bytes: u64,
+    /// How many bytes our kernel has that were not acknowledged.
+    pub outstanding_bytes: usize,
+}
+
 /// A send of a batch that the kernel did not take as a whole.
 #[derive(Debug)]
 pub struct Unsent {
@@ -212,6 +223,10 @@ pub trait Driver: Sized {
 
     /// Sends bytes that have a buffer of their own: [`Completion::Sent`].
     fn send(&mut self, token: Token, bytes: Vec<u8>);
+
+    /// How far the peer has got with what it was sent; `None` for a connection that is not TCP, or
+    /// is gone.
+    fn output_progress(&self, token: Token) -> Option<OutputProgress>;
 
     /// Ends our direction of the connection, after everything that was sent.
     fn shutdown(&mut self, token: Token);

@@ -22,7 +22,7 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{Address, Clock, Completion, Driver, SendBatch, Token, Unsent, Waker};
+use super::{Address, Clock, Completion, Driver, OutputProgress, SendBatch, Token, Unsent, Waker};
 
 /// How likely each fault is, in thousandths of the occasions it has.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,6 +74,8 @@ struct Pipe {
     /// The peer ends after what it has written.
     peer_has_ended: bool,
     to_peer: Vec<u8>,
+    /// How much the peer has read.
+    read_bytes: u64,
     /// How much the peer lets lie unread.
     window: usize,
     server_has_ended: bool,
@@ -140,7 +142,9 @@ impl Sim {
 
     /// The peer reads what has arrived.
     pub fn read(&mut self, peer: Peer) -> Vec<u8> {
-        std::mem::take(&mut self.pipes[peer.0].to_peer)
+        let pipe = &mut self.pipes[peer.0];
+        pipe.read_bytes += pipe.to_peer.len() as u64;
+        std::mem::take(&mut pipe.to_peer)
     }
 
     /// The peer lets at most this many bytes lie unread.
@@ -384,6 +388,15 @@ impl Driver for Sim {
         if let Some(result) = self.start_send(token, &bytes) {
             self.done.push_back(Done::Sent(token, result));
         }
+    }
+
+    fn output_progress(&self, token: Token) -> Option<OutputProgress> {
+        let socket = self.sockets.get(token.index as usize)?.as_ref()?;
+        let pipe = &self.pipes[socket.pipe];
+        (socket.token == token).then_some(OutputProgress {
+            taken_bytes: pipe.read_bytes + pipe.window as u64,
+            outstanding_bytes: pipe.to_peer.len(),
+        })
     }
 
     fn shutdown(&mut self, token: Token) {

@@ -17,7 +17,8 @@ use super::{
 use crate::{
     Config,
     conn::{
-        Application, Command, Connection, Connections, Context, Inbox, Shared, Step, Tick, Turn,
+        Application, Command, Connection, Connections, Context, Inbox, Output, Shared, Step, Tick,
+        Turn,
     },
     io::{Completion, Driver, Token},
     session::Routes,
@@ -168,7 +169,7 @@ impl<D: Driver> Worker<D> {
             return;
         }
         self.cx.desk.now = self.driver.now();
-        self.stopping = Some(self.tick().after(self.config().shutdown_grace));
+        self.stopping = Some(self.tick().after(self.cx.desk.shared.config.shutdown_grace));
         self.accepting.close(&mut self.driver);
         self.end_all(Connection::stop);
     }
@@ -244,7 +245,7 @@ impl<D: Driver> Worker<D> {
                     let pace = &self.cx.desk.pace;
                     let waits = pace.is_over() && (bytes.len() > LITTLE_BYTES || pace.is_late());
                     if waits || self.held.has(token) {
-                        connection.arrived(Tick::at(self.cx.desk.now));
+                        connection.arrived(bytes.len(), Tick::at(self.cx.desk.now));
                         self.held.add(token, bytes);
                         self.driver.pause_receive(token);
                         continue;
@@ -373,9 +374,14 @@ impl<D: Driver> Worker<D> {
 
     fn check_deadlines(&mut self, index: u32) {
         self.deadlines.set(index, self.tick().far());
-        if let Some(token) = self.connections.at(index) {
-            self.with(token, Connection::check_deadlines);
+        let Some(token) = self.connections.at(index) else { return };
+        let Some(connection) = self.connections.get(token) else { return };
+        let mut output = Output::default();
+        if connection.judges_output(&self.cx.desk) {
+            let pending = self.cx.desk.outbox.pending_bytes(token, connection.output());
+            output = Output { queued_bytes: pending, kernel: self.driver.output_progress(token) };
         }
+        self.with(token, |connection, turn| connection.check_deadlines(&output, turn));
     }
 
     fn accepted(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
@@ -404,10 +410,6 @@ impl<D: Driver> Worker<D> {
     /// The time of this pass.
     fn tick(&self) -> Tick {
         Tick::at(self.cx.desk.now)
-    }
-
-    fn config(&self) -> &Config {
-        &self.cx.desk.shared.config
     }
 
     fn sent(&mut self, token: Token, result: io::Result<()>) {
@@ -484,7 +486,7 @@ impl<D: Driver> Worker<D> {
             Some(false) => self.driver.pause_receive(token),
             None => {}
         }
-        self.deadlines.lower(token.index, connection.deadline(&self.cx.desk.shared));
+        self.deadlines.lower(token.index, connection.deadline(tick, &self.cx.desk.shared));
     }
 }
 

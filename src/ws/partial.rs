@@ -218,6 +218,12 @@ impl Partial {
         self.bytes.len() - self.lent + self.frames.len() * size_of::<Frame>()
     }
 
+    /// Whether the end of what is kept has yet to arrive. Frames that have been delivered are kept
+    /// no more.
+    pub(super) fn is_incomplete(&self) -> bool {
+        !self.head.is_empty() || (self.message.is_some() && !self.frames.is_empty())
+    }
+
     pub(super) fn is_mid_message(&self) -> bool {
         self.is_mid_message
     }

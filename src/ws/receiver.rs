@@ -233,6 +233,11 @@ impl Receiver {
         workspace.inflater.inflate(inflation, payload, true, context, rules.limits.message_bytes)
     }
 
+    /// Whether a part of a message or of a frame is kept until the rest of it has arrived.
+    pub fn is_incomplete(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.is_incomplete())
+    }
+
     /// How much data waits for a reader, in bytes of memory.
     pub fn backlog_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.backlog_bytes())

@@ -221,6 +221,15 @@ impl Client {
         (head[0], self.read_bytes(length as usize))
     }
 
+    /// The same of a short frame, or that there is none because the connection has ended.
+    pub(crate) fn try_read_short_frame(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
+        let mut head = [0; 2];
+        self.stream.read_exact(&mut head)?;
+        let mut payload = vec![0; usize::from(head[1])];
+        self.stream.read_exact(&mut payload)?;
+        Ok((head[0], payload))
+    }
+
     #[track_caller]
     pub(crate) fn expect_frame(&mut self, is_final: bool, opcode: u8, payload: &[u8]) {
         let frame = self.read_frame();

@@ -19,8 +19,8 @@ use super::{
     tag::{self, Kind},
 };
 use crate::io::{
-    Address, Clock, Completion, Driver, SendBatch, Token, Unsent, Waker, listeners::Listeners,
-    round::Round, sys,
+    Address, Clock, Completion, Driver, OutputProgress, SendBatch, Token, Unsent, Waker,
+    listeners::Listeners, round::Round, sys,
 };
 
 /// The io_uring driver.
@@ -308,6 +308,10 @@ impl Driver for Uring {
     fn send(&mut self, token: Token, bytes: Vec<u8>) {
         let result = self.sockets.send(token, bytes, &mut self.ring);
         self.note(result);
+    }
+
+    fn output_progress(&self, token: Token) -> Option<OutputProgress> {
+        self.sockets.output_progress(token)
     }
 
     fn shutdown(&mut self, token: Token) {

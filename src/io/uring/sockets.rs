@@ -20,7 +20,7 @@ use super::{
     socket::{Flow, Operation, Socket, Wants},
     tag::{self, Kind},
 };
-use crate::io::{Token, Unsent, sys};
+use crate::io::{OutputProgress, Token, Unsent, sys};
 
 /// A connection from which nothing came for this long, or up to twice as long, is polled.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
@@ -403,6 +403,11 @@ impl Sockets {
         socket.operation = Operation::Nothing;
         let result = rustix::net::sockopt::socket_error(&socket.fd).unwrap_or_else(Err);
         self.done.push_back(Done::Connected(token, result.map_err(Into::into)));
+    }
+
+    pub(super) fn output_progress(&self, token: Token) -> Option<OutputProgress> {
+        let socket = self.places.get(token.index as usize)?.as_ref()?;
+        if socket.generation == token.generation { sys::output_progress(&socket.fd) } else { None }
     }
 
     pub(super) fn shutdown(&mut self, token: Token) {
