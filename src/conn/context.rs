@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{AnySession, Connection, Inbox, Tick, echo::Echo, pace::Pace};
+use super::{AnySession, Connection, Inbox, Tick, echo::Echo, pace::Pace, tick::Millis};
 use crate::{
     Config,
     config::Compression,
@@ -23,6 +23,19 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) application: Arc<dyn Application>,
     pub(crate) inbox: Arc<Inbox>,
+    /// [`Config::ping_interval`], as it is needed after each message.
+    pub(super) ping_interval: Option<Millis>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        application: Arc<dyn Application>,
+        inbox: Arc<Inbox>,
+    ) -> Self {
+        let ping_interval = config.ping_interval.map(Millis::from);
+        Self { config, application, inbox, ping_interval }
+    }
 }
 
 impl fmt::Debug for Shared {

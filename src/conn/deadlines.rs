@@ -5,7 +5,7 @@ use super::{
     Active, Channel, Connection, Context, Desk, Incoming, Measured, Meter, MinRate, Output, Phase,
     Shared, State, Termination, Tick, Turn,
 };
-use crate::{Config, Error, ws::Input};
+use crate::{Error, ws::Input};
 
 impl Connection {
     /// So many bytes have arrived: the peer is alive. They may be held back.
@@ -93,7 +93,7 @@ impl Connection {
                 if let Some(begun) = active.link.close_begun() {
                     return begun.after(config.close_timeout);
                 }
-                let mut deadline = self.ping_deadline(active, now, config);
+                let mut deadline = self.ping_deadline(active, now, shared);
                 if let Some(read) = active.link.read_deadline() {
                     deadline = deadline.min(read);
                 }
@@ -126,7 +126,7 @@ impl Connection {
             return;
         }
         let State::Active(active) = &self.state else { return };
-        if !self.ping_deadline(active, now, &cx.desk.shared.config).has_come(seen) {
+        if !self.ping_deadline(active, now, &cx.desk.shared).has_come(seen) {
             return;
         }
         if active.link.awaits_pong || output.queued_bytes > 0 {
@@ -149,10 +149,10 @@ impl Connection {
 
     /// When the peer has been silent for too long: then it is pinged, or has not answered the ping.
     #[inline]
-    fn ping_deadline(&self, active: &Active, now: Tick, config: &Config) -> Tick {
-        match config.ping_interval {
+    fn ping_deadline(&self, active: &Active, now: Tick, shared: &Shared) -> Tick {
+        match shared.ping_interval {
             None => now.far(),
-            Some(_) if active.link.awaits_pong => self.since.after(config.pong_timeout),
+            Some(_) if active.link.awaits_pong => self.since.after(shared.config.pong_timeout),
             Some(interval) => self.since.after_up_to(interval, self.generation),
         }
     }

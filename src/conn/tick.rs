@@ -10,6 +10,18 @@ pub(crate) struct Tick(pub(crate) u32);
 /// The longest timeout: 12 days. What should be later is looked at again then.
 const FAR: u32 = 1 << 30;
 
+/// A timeout in milliseconds, rounded up so that nothing happens early, and at most 12 days.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Millis(u32);
+
+impl From<Duration> for Millis {
+    fn from(timeout: Duration) -> Self {
+        let millis = u64::from(timeout.subsec_nanos().div_ceil(1_000_000));
+        let millis = timeout.as_secs().saturating_mul(1000).saturating_add(millis);
+        Self(millis.min(u64::from(FAR)) as u32)
+    }
+}
+
 impl Tick {
     /// The moment `time` after the driver's start, rounded down.
     pub(crate) fn at(time: Duration) -> Self {
@@ -18,19 +30,16 @@ impl Tick {
 
     /// `timeout` later, rounded up so that nothing happens early.
     pub(crate) fn after(self, timeout: Duration) -> Self {
-        let millis = u64::from(timeout.subsec_nanos().div_ceil(1_000_000));
-        let millis = timeout.as_secs().saturating_mul(1000).saturating_add(millis);
-        Self(self.0.wrapping_add(millis.min(u64::from(FAR)) as u32))
+        Self(self.0.wrapping_add(Millis::from(timeout).0))
     }
 
-    /// `timeout` later, or up to a quarter of it less: different numbers spread evenly over that.
+    /// `interval` later, or up to a quarter of it less: different numbers spread evenly over that.
     #[inline]
-    pub(crate) fn after_up_to(self, timeout: Duration, number: u32) -> Self {
-        let latest = self.after(timeout);
-        let quarter = latest.0.wrapping_sub(self.0) / 4;
+    pub(crate) fn after_up_to(self, interval: Millis, number: u32) -> Self {
         // Knuth's multiplicative hash.
-        let spread = (u64::from(number.wrapping_mul(0x9e37_79b9)) * u64::from(quarter)) >> 32;
-        Self(latest.0.wrapping_sub(spread as u32))
+        let hash = u64::from(number.wrapping_mul(0x9e37_79b9));
+        let less = (hash * u64::from(interval.0)) >> 34;
+        Self(self.0.wrapping_add(interval.0).wrapping_sub(less as u32))
     }
 
     /// How long it is since this moment, at most 24 days; zero before it.
@@ -80,7 +89,7 @@ mod tests {
         let start = Tick(u32::MAX - 100);
         let mut quarters = [0; 5];
         for number in 0..1000 {
-            let time = start.after_up_to(interval, number).until(start);
+            let time = start.after_up_to(interval.into(), number).until(start);
             assert!(time <= interval && time > interval * 3 / 4, "{time:?}");
             quarters[((interval - time).as_millis() / 1500) as usize] += 1;
         }

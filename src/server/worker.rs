@@ -95,7 +95,7 @@ impl<D: Driver> Worker<D> {
         }
         let start = driver.now();
         let accepting = Accepting::new(open, config.connections, seat, count);
-        let cx = Context::new(Shared { config, application, inbox }, driver.clock().clone());
+        let cx = Context::new(Shared::new(config, application, inbox), driver.clock().clone());
         Ok(Self {
             driver,
             cx,
