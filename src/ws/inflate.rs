@@ -1,7 +1,7 @@
 //! Inflating messages (RFC 7692 section 7.2.2), with a limit that is checked while they grow.
 //!
 //! All connections of a worker share one [`Inflater`]. A connection has a decompressor of its own
-//! only within a message that it inflates in parts; what later messages may refer to, where
+//! only within a message that it reads frame by frame; what later messages may refer to, where
 //! context takeover was agreed, is kept as bytes, and only as many as there have been.
 
 use flate2::{Decompress, FlushDecompress, Status};
@@ -38,8 +38,6 @@ pub(super) struct Inflater {
 pub(super) struct Inflation {
     stream: Option<Stream>,
     history: History,
-    /// What was inflated of a message that is to be read whole.
-    output: Vec<u8>,
     utf8: Utf8Stream,
 }
 
@@ -71,8 +69,7 @@ impl Inflater {
         self.output.capacity()
     }
 
-    /// Inflates the next part of a message, and lends it with all that was
-    /// [collected](Self::collect) of the message before.
+    /// Inflates the next part of a message, and lends it.
     pub(super) fn inflate(
         &mut self,
         inflation: &mut Inflation,
@@ -82,11 +79,7 @@ impl Inflater {
         limit: usize,
     ) -> Result<&[u8], ProtocolError> {
         self.output.clear();
-        if !inflation.output.is_empty() {
-            self.output = std::mem::take(&mut inflation.output);
-        }
         let mut stream = inflation.stream.take().unwrap_or_else(|| self.start(&inflation.history));
-        let start = self.output.len();
         stream.inflate(part, &mut self.output, limit)?;
         if is_final {
             stream.finish(&mut self.output, limit)?;
@@ -95,22 +88,9 @@ impl Inflater {
             inflation.stream = Some(stream);
         }
         if context == Context::Kept {
-            inflation.history.push(&self.output[start..]);
+            inflation.history.push(&self.output);
         }
         Ok(&self.output)
-    }
-
-    /// Inflates the next part of a message and collects it, to be lent with the last part.
-    pub(super) fn collect(
-        &mut self,
-        inflation: &mut Inflation,
-        part: &[u8],
-        context: Context,
-        limit: usize,
-    ) -> Result<(), ProtocolError> {
-        self.inflate(inflation, part, false, context, limit)?;
-        inflation.output = std::mem::take(&mut self.output);
-        Ok(())
     }
 
     fn start(&mut self, history: &History) -> Stream {
@@ -121,11 +101,6 @@ impl Inflater {
 }
 
 impl Inflation {
-    /// Whether part of a message has been inflated.
-    pub(super) fn is_mid_message(&self) -> bool {
-        self.stream.is_some()
-    }
-
     /// Whether there is nothing to be kept.
     pub(super) fn is_empty(&self) -> bool {
         self.stream.is_none() && self.history.0.is_empty()

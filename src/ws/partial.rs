@@ -6,21 +6,17 @@
 //! unmasked; `frames` says where frames end. Since control frames never enter, the payload of a
 //! fragmented message is contiguous and is lent out in one piece.
 //!
-//! The payload of a compressed message is inflated when it is delivered, all at once; only if it
-//! is long and a reader waits for it, as it arrives.
+//! The payload of a compressed message stays compressed until it is delivered, so that what a peer
+//! has the server keep is bounded by what it has sent.
 
 use std::collections::VecDeque;
 
 use super::{
-    Blocks, Context, FrameHeader, Kind, OpCode, ProtocolError, ReadMode, Rules, Utf8Stream,
-    Workspace, append_bytes, apply_mask,
+    Blocks, FrameHeader, Kind, OpCode, ProtocolError, ReadMode, Rules, Utf8Stream, Workspace,
+    append_bytes, apply_mask,
     inflate::Inflation,
     receiver::{Event, Found, Input, event, unmask},
 };
-
-/// How much of a compressed message waits for the rest of it before inflating begins. Until then,
-/// what a peer has sent costs no decompressor.
-const COMPRESSED_BYTES: usize = 8 << 10;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -44,8 +40,6 @@ pub(super) struct Partial {
     is_mid_message: bool,
     /// Of compressed messages: the part that was inflated, and what later ones may refer to.
     inflation: Option<Box<Inflation>>,
-    /// How much of the frame in front was inflated as it arrived, in compressed bytes.
-    collected_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -100,7 +94,7 @@ impl Partial {
                 return Ok(Some(Found::Backlog(delivery)));
             }
             if self.open.is_some() && (self.open_is_complete() || !input.is_empty()) {
-                self.take_payload(input, wanted, rules, workspace)?;
+                self.take_payload(input, &mut workspace.blocks)?;
             } else if !self.head.is_empty() && !input.is_empty() {
                 if let Some(found) = self.take_head(input, wanted, rules)? {
                     return Ok(Some(found));
@@ -263,14 +257,13 @@ impl Partial {
             return None;
         }
         let frame = self.frames.pop_front()?;
-        let collected_bytes = std::mem::take(&mut self.collected_bytes);
         if frame.is_final {
             self.final_frames -= 1;
         } else if self.final_frames == 0
             && let Some(message) = &mut self.message
         {
             // No end of a message is in the backlog, so the frame is of the one that arrives.
-            message.waiting_bytes -= frame.payload_bytes + collected_bytes;
+            message.waiting_bytes -= frame.payload_bytes;
             message.waiting_frames = message.waiting_frames.saturating_sub(1);
         }
         self.is_mid_message = !frame.is_final;
@@ -291,9 +284,7 @@ impl Partial {
     fn take_payload(
         &mut self,
         input: &mut Input<'_>,
-        wanted: Option<ReadMode>,
-        rules: &Rules,
-        workspace: &mut Workspace,
+        blocks: &mut Blocks,
     ) -> Result<(), ProtocolError> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let payload = input.take(usize::try_from(open.remaining).unwrap_or(usize::MAX));
@@ -309,53 +300,15 @@ impl Partial {
         {
             message.utf8.push(payload).map_err(|_| ProtocolError::InvalidUtf8)?;
         }
-        match rules.compression {
-            Some(context) if self.inflates_on_arrival(payload.len(), wanted) => {
-                self.collect(payload, context, rules.limits.message_bytes, workspace)?;
-            }
-            _ => {
-                if self.bytes.capacity() == 0 {
-                    self.bytes = workspace.blocks.take(payload.len() as u64 + remaining);
-                }
-                grow(&mut self.bytes, payload.len(), remaining);
-                append_bytes(&mut self.bytes, payload);
-                if let Some(frame) = self.frames.back_mut() {
-                    frame.payload_bytes += payload.len();
-                }
-            }
+        if self.bytes.capacity() == 0 {
+            self.bytes = blocks.take(payload.len() as u64 + remaining);
+        }
+        grow(&mut self.bytes, payload.len(), remaining);
+        append_bytes(&mut self.bytes, payload);
+        if let Some(frame) = self.frames.back_mut() {
+            frame.payload_bytes += payload.len();
         }
         if self.open_is_complete() { self.end_frame() } else { Ok(()) }
-    }
-
-    /// Whether the message that arrives is a long compressed one that is waited for.
-    fn inflates_on_arrival(&self, more: usize, wanted: Option<ReadMode>) -> bool {
-        let is_begun = || self.inflation.as_ref().is_some_and(|begun| begun.is_mid_message());
-        wanted == Some(ReadMode::Message)
-            && self.frames.len() == 1
-            && self.frames[0].compressed.is_some()
-            && (self.bytes.len() + more > COMPRESSED_BYTES || is_begun())
-    }
-
-    /// Inflates what has arrived of the only message.
-    fn collect(
-        &mut self,
-        payload: &[u8],
-        context: Context,
-        limit: usize,
-        workspace: &mut Workspace,
-    ) -> Result<(), ProtocolError> {
-        let inflation = self.inflation.get_or_insert_default();
-        self.collected_bytes += self.bytes.len() + payload.len();
-        if !self.bytes.is_empty() {
-            workspace.inflater.collect(
-                inflation,
-                &std::mem::take(&mut self.bytes),
-                context,
-                limit,
-            )?;
-            self.frames[0].payload_bytes = 0;
-        }
-        workspace.inflater.collect(inflation, payload, context, limit)
     }
 
     fn open_is_complete(&self) -> bool {
