@@ -11,6 +11,7 @@ use wireloop::Server;
 use cli::Arguments;
 
 fn main() -> ExitCode {
+    wireloop::io::sys::give_back_freed_memory();
     let arguments = Arguments::parse();
     cli::start_log(&arguments);
     match serve(&arguments) {

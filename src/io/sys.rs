@@ -186,6 +186,24 @@ pub fn raise_file_limit() -> u64 {
     }
 }
 
+/// Has the C library give memory back to the kernel when it is freed, if it was a block of 128 KiB
+/// or more. By itself glibc raises that bound to 32 MiB with the first such blocks, and after a
+/// burst of long messages hundreds of megabytes stay with the process. Does nothing with other C
+/// libraries. For the whole process: a program decides on it, not a library.
+pub fn give_back_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        const BYTES: libc::c_int = 128 << 10;
+        // SAFETY: mallopt(3) takes two numbers. Other threads may allocate meanwhile.
+        #[expect(unsafe_code, reason = "nothing wraps it")]
+        let results = unsafe {
+            [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD]
+                .map(|parameter| libc::mallopt(parameter, BYTES))
+        };
+        debug_assert_eq!(results, [1, 1]);
+    }
+}
+
 /// The processor time that the calling thread has used (clock_gettime(2)).
 pub(super) fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
