@@ -12,8 +12,8 @@ use std::{
 };
 
 use support::{
-    BINARY, Binary, CONTINUATION, Client, Events, PING, TEXT, config, frame, handshake, script,
-    serve_with,
+    BINARY, Binary, CONTINUATION, Client, Events, PING, TEXT, config, drivers, frame, handshake,
+    script, serve_with,
 };
 use wireloop::{Config, Echo, Handle, Routes};
 
@@ -243,6 +243,24 @@ fn a_limit_of_no_connections_is_one_connection() {
     });
 }
 
+/// A burst was accepted as a whole on io_uring, and each further one again.
+#[test]
+fn connections_beyond_the_limit_take_no_descriptors() {
+    for driver in drivers() {
+        let arguments = ["--max-connections=10", &format!("--driver={driver}")];
+        let server = Binary::start(&arguments);
+        let mut served: Vec<Client> = (0..9).map(|_| server.upgrade("/echo")).collect();
+        let files = server.open_files();
+        for _ in 0..3 {
+            let burst: Vec<Client> = (0..100).map(|_| Client::connect(server.address())).collect();
+            served[0].send_text("served");
+            served[0].expect_text("served");
+            assert!(server.open_files() <= files + 1, "{driver}: {}", server.open_files());
+            drop(burst);
+        }
+    }
+}
+
 #[test]
 fn connections_beyond_the_limit_wait_and_are_served_when_others_end() {
     let limits = config(|config| config.connections = 2);
@@ -266,7 +284,7 @@ fn connections_beyond_the_limit_wait_and_are_served_when_others_end() {
 /// the limit of the moment when it was started.
 #[test]
 fn a_lack_of_descriptors_stops_nobody_and_passes() {
-    for driver in support::drivers() {
+    for driver in drivers() {
         let server = Binary::start(&["--driver", &driver.to_string(), "--max-connections", "60"]);
         let mut existing = server.upgrade("/echo");
         let mut others: Vec<Client> = (1..60).map(|_| server.upgrade("/echo")).collect();

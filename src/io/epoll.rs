@@ -22,7 +22,7 @@ mod ready;
 
 use self::ready::Ready;
 use super::{
-    Address, Clock, Completion, Driver, OutputProgress, SendBatch, Token, Unsent, Waker,
+    Address, Clock, Completion, Driver, OutputProgress, Permits, SendBatch, Token, Unsent, Waker,
     listeners::Listeners, sys, timer::Timer,
 };
 
@@ -336,6 +336,10 @@ impl Driver for Epoll {
 
     fn accept(&mut self, listener: usize) {
         self.listeners.accept(listener);
+    }
+
+    fn limit_accepts(&mut self, permits: Permits) {
+        self.listeners.limit(permits);
     }
 
     fn pause_accept(&mut self, listener: usize) {

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::{io::Errno, net::SocketFlags};
 
-use super::{Completion, sys};
+use super::{Completion, Permits, sys};
 
 /// How many connections one pass may accept.
 const PASS_ACCEPTS: usize = 64;
@@ -23,6 +23,8 @@ pub(super) struct Listeners {
     turn: usize,
     /// How many connections this pass may still accept.
     accepts_left: usize,
+    /// What limits the connections of all workers, if anything does.
+    permits: Option<Permits>,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,11 @@ impl Listeners {
     pub(super) fn add(&mut self, socket: TcpListener) -> usize {
         self.all.push(Listener { socket, is_accepting: false, is_ready: false });
         self.all.len() - 1
+    }
+
+    /// Accepts only with these permits.
+    pub(super) fn limit(&mut self, permits: Permits) {
+        self.permits = Some(permits);
     }
 
     pub(super) fn accept(&mut self, number: usize) {
@@ -92,12 +99,21 @@ impl Listeners {
             let listener = &mut self.all[number];
             while listener.is_accepting && listener.is_ready && self.accepts_left > 0 {
                 self.accepts_left -= 1;
+                if self.permits.as_ref().is_some_and(|permits| !permits.take()) {
+                    listener.is_accepting = false;
+                    return Some(Completion::Full { listener: number });
+                }
                 let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-                match rustix::net::acceptfrom_with(&listener.socket, flags) {
-                    Ok((stream, peer)) => {
-                        let peer = peer.and_then(sys::socket_address);
-                        return Some(Completion::Accepted { listener: number, stream, peer });
-                    }
+                let accepted = rustix::net::acceptfrom_with(&listener.socket, flags);
+                if let Ok((stream, peer)) = accepted {
+                    let peer = peer.and_then(sys::socket_address);
+                    return Some(Completion::Accepted { listener: number, stream, peer });
+                }
+                if let Some(permits) = &self.permits {
+                    permits.give_back(1);
+                }
+                match accepted.map(drop) {
+                    Ok(()) => {}
                     Err(Errno::AGAIN) => listener.is_ready = false,
                     // The connection failed before it was accepted: not the listener's trouble.
                     Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}

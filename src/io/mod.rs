@@ -30,6 +30,7 @@ mod clock;
 mod epoll;
 mod listeners;
 mod outbox;
+mod permits;
 mod round;
 pub mod sim;
 pub mod sys;
@@ -39,6 +40,7 @@ mod uring;
 pub use clock::Clock;
 pub use epoll::Epoll;
 pub use outbox::{Outbox, SendState, SendStates};
+pub use permits::Permits;
 pub use uring::Uring;
 
 /// Names a connection to the driver: a place in a table, and the number of its present use, so
@@ -77,6 +79,12 @@ pub enum Completion<'a, S> {
         stream: S,
         /// The peer's address, if it has one.
         peer: Option<SocketAddr>,
+    },
+    /// There was no [permit](Driver::limit_accepts) left; accepting has stopped until
+    /// [`Driver::accept`] is called again.
+    Full {
+        /// The listener's number.
+        listener: usize,
     },
     /// Accepting failed, and has stopped until [`Driver::accept`] is called again.
     AcceptFailed {
@@ -177,6 +185,10 @@ pub trait Driver: Sized {
 
     /// Accepts connections until told otherwise: [`Completion::Accepted`], many times.
     fn accept(&mut self, listener: usize);
+
+    /// Accepts only with these permits: each connection that is accepted takes one, which its owner
+    /// gives back when it is closed.
+    fn limit_accepts(&mut self, permits: Permits);
 
     /// Stops accepting; connections wait in the kernel's queue.
     fn pause_accept(&mut self, listener: usize);

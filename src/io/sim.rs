@@ -22,7 +22,9 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{Address, Clock, Completion, Driver, OutputProgress, SendBatch, Token, Unsent, Waker};
+use super::{
+    Address, Clock, Completion, Driver, OutputProgress, Permits, SendBatch, Token, Unsent, Waker,
+};
 
 /// How likely each fault is, in thousandths of the occasions it has.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,6 +59,7 @@ pub struct Sim {
     backlog: VecDeque<usize>,
     is_accepting: bool,
     is_listening: bool,
+    permits: Option<Permits>,
     done: VecDeque<Done>,
     unsent: Vec<Unsent>,
     /// The places that may have something to receive in this pass.
@@ -99,6 +102,7 @@ struct Socket {
 enum Done {
     Accepted(usize),
     AcceptFailed,
+    Full,
     Sent(Token, io::Result<()>),
     Closed(Token),
     Woken,
@@ -117,6 +121,7 @@ impl Sim {
             backlog: VecDeque::new(),
             is_accepting: false,
             is_listening: false,
+            permits: None,
             done: VecDeque::new(),
             unsent: Vec::new(),
             turns: Vec::new(),
@@ -252,6 +257,9 @@ impl Sim {
             if self.happens(self.faults.accept) {
                 self.is_accepting = false;
                 self.done.push_back(Done::AcceptFailed);
+            } else if self.permits.as_ref().is_some_and(|permits| !permits.take()) {
+                self.is_accepting = false;
+                self.done.push_back(Done::Full);
             } else if let Some(pipe) = self.backlog.pop_front() {
                 self.done.push_back(Done::Accepted(pipe));
             }
@@ -312,6 +320,10 @@ impl Driver for Sim {
 
     fn accept(&mut self, _listener: usize) {
         self.is_accepting = self.is_listening;
+    }
+
+    fn limit_accepts(&mut self, permits: Permits) {
+        self.permits = Some(permits);
     }
 
     fn pause_accept(&mut self, _listener: usize) {
@@ -435,6 +447,7 @@ impl Driver for Sim {
         if let Some(done) = self.done.pop_front() {
             return Some(match done {
                 Done::Accepted(stream) => Completion::Accepted { listener: 0, stream, peer: None },
+                Done::Full => Completion::Full { listener: 0 },
                 Done::AcceptFailed => {
                     let error = io::Error::from_raw_os_error(libc::EMFILE);
                     Completion::AcceptFailed { listener: 0, error }

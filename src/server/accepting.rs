@@ -1,17 +1,12 @@
 //! Whether a worker accepts: while there is room for connections, and accepting does not fail.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::SocketAddr, time::Duration};
 
 use super::balance::Seat;
-use crate::{conn::Tick, io::Driver};
+use crate::{
+    conn::Tick,
+    io::{Driver, Permits},
+};
 
 /// How long accepting pauses when there is no room for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -19,10 +14,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The accepting of a worker, whose driver is an argument of what uses it.
 #[derive(Debug)]
 pub(super) struct Accepting<S> {
-    /// How many connections all workers have.
-    open: Arc<AtomicUsize>,
-    /// How many they may have.
-    most: usize,
+    /// What bounds the connections of all workers.
+    permits: Permits,
     /// What the worker deals connections by, if there are others.
     seat: Option<Seat<S>>,
     listeners: usize,
@@ -33,15 +26,15 @@ pub(super) struct Accepting<S> {
 }
 
 impl<S> Accepting<S> {
-    /// Accepting on so many listeners, until all workers have `most` connections. None at all
-    /// would be a server that accepts one and then waits for ever.
+    /// Accepting on so many listeners of a driver, which it limits to these permits.
     pub(super) fn new(
-        open: Arc<AtomicUsize>,
-        most: usize,
+        driver: &mut impl Driver,
+        permits: Permits,
         seat: Option<Seat<S>>,
         listeners: usize,
     ) -> Self {
-        Self { open, most: most.max(1), seat, listeners, again: None, has_failed: false }
+        driver.limit_accepts(permits.clone());
+        Self { permits, seat, listeners, again: None, has_failed: false }
     }
 
     /// Begins to accept.
@@ -54,18 +47,12 @@ impl<S> Accepting<S> {
         self.again
     }
 
-    /// Counts a connection that was accepted. Returns it if this worker is to have it.
-    pub(super) fn admit<D: Driver<Stream = S>>(
+    /// A connection was accepted. Returns it if this worker is to have it.
+    pub(super) fn deal(
         &mut self,
-        driver: &mut D,
         accepted: (S, Option<SocketAddr>),
-        now: Tick,
     ) -> Option<(S, Option<SocketAddr>)> {
         self.has_failed = false;
-        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        if open >= self.most {
-            self.pause(driver, now);
-        }
         match &self.seat {
             Some(seat) => seat.deal(accepted),
             None => Some(accepted),
@@ -86,9 +73,14 @@ impl<S> Accepting<S> {
         self.pause(driver, now);
     }
 
+    /// So many connections were accepted and are not served.
+    pub(super) fn release(&self, connections: usize) {
+        self.permits.give_back(connections);
+    }
+
     /// A connection has ended.
     pub(super) fn ended(&mut self, driver: &mut impl Driver, now: Tick) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.permits.give_back(1);
         if let Some(seat) = &self.seat {
             seat.ended();
         }
@@ -108,18 +100,19 @@ impl<S> Accepting<S> {
     pub(super) fn close(&mut self, driver: &mut impl Driver) {
         driver.close_listeners();
         let queued = self.seat.as_ref().map_or(0, Seat::close);
-        self.open.fetch_sub(queued, Ordering::Relaxed);
+        self.permits.give_back(queued);
         self.listeners = 0;
         self.again = None;
     }
 
-    fn pause(&mut self, driver: &mut impl Driver, now: Tick) {
+    /// Accepting pauses until a connection has ended, or for a moment: other workers' may end too.
+    pub(super) fn pause(&mut self, driver: &mut impl Driver, now: Tick) {
         (0..self.listeners).for_each(|listener| driver.pause_accept(listener));
         self.again = Some(now.after(PAUSE));
     }
 
     fn try_again(&mut self, driver: &mut impl Driver, now: Tick) {
-        if self.open.load(Ordering::Relaxed) >= self.most {
+        if !self.permits.has_any() {
             self.again = Some(now.after(PAUSE));
             return;
         }

@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -26,7 +26,7 @@ use self::{balance::Balance, gate::Gate, listeners::Listeners, placement::Placem
 use crate::{
     Config,
     conn::{Command, Inbox},
-    io::{Driver, Epoll, Uring, sys},
+    io::{Driver, Epoll, Permits, Uring, sys},
     session::{Routes, RoutesError},
 };
 
@@ -148,10 +148,12 @@ impl Server {
         let routes = routes.listening_on(listeners.addresses());
         let placement = Placement::new(workers, pin);
         let workers = placement.workers;
+        // None at all would be a server that waits for ever.
+        let permits = Permits::new(config.connections.max(1));
         let plan = Plan {
             routes: Arc::new(routes),
             config: Arc::new(config),
-            open: Arc::default(),
+            permits,
             balance: Arc::new(Balance::new(workers)),
             gate: Gate::new(workers),
             stopper,
@@ -174,7 +176,7 @@ impl Server {
 struct Plan {
     routes: Arc<Routes>,
     config: Arc<Config>,
-    open: Arc<AtomicUsize>,
+    permits: Permits,
     balance: Arc<Balance<OwnedFd>>,
     gate: Gate,
     stopper: Stopper,
@@ -225,7 +227,7 @@ impl Plan {
             Arc::clone(&self.routes) as _,
             Arc::clone(&self.config),
             Arc::clone(&inbox),
-            Arc::clone(&self.open),
+            self.permits.clone(),
             Some(seat),
             listeners,
         )?;
@@ -342,7 +344,7 @@ mod tests {
         let plan = Plan {
             routes: Arc::default(),
             config: Arc::default(),
-            open: Arc::default(),
+            permits: Permits::new(2),
             balance: Arc::new(Balance::new(2)),
             gate: Gate::new(2),
             stopper: Stopper::default(),

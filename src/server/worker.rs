@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -20,7 +20,7 @@ use crate::{
         Application, Command, Connection, Connections, Context, Inbox, Output, Shared, Step, Tick,
         Turn,
     },
-    io::{Completion, Driver, Token},
+    io::{Completion, Driver, Permits, Token},
     session::Routes,
 };
 
@@ -72,8 +72,9 @@ impl<D: Driver> Worker<D> {
         listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
         let inbox = Arc::new(Inbox::new(driver.waker()));
-        let open = Arc::default();
-        let mut worker = Self::with_others(driver, routes, config, inbox, open, None, listeners)?;
+        let permits = Permits::new(config.connections.max(1));
+        let mut worker =
+            Self::with_others(driver, routes, config, inbox, permits, None, listeners)?;
         worker.accept();
         Ok(worker)
     }
@@ -85,7 +86,7 @@ impl<D: Driver> Worker<D> {
         application: Arc<dyn Application>,
         config: Arc<Config>,
         inbox: Arc<Inbox>,
-        open: Arc<AtomicUsize>,
+        permits: Permits,
         seat: Option<Seat<D::Stream>>,
         listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
@@ -94,7 +95,7 @@ impl<D: Driver> Worker<D> {
             driver.listen(listener)?;
         }
         let start = driver.now();
-        let accepting = Accepting::new(open, config.connections, seat, count);
+        let accepting = Accepting::new(&mut driver, permits, seat, count);
         let cx = Context::new(Shared::new(config, application, inbox), driver.clock().clone());
         Ok(Self {
             driver,
@@ -267,6 +268,10 @@ impl<D: Driver> Worker<D> {
                 }
                 Completion::Sent { token, result } => self.sent(token, result),
                 Completion::Accepted { stream, peer, .. } => self.accepted(stream, peer),
+                Completion::Full { .. } => {
+                    let tick = Tick::at(self.cx.desk.now);
+                    self.accepting.pause(&mut self.driver, tick);
+                }
                 Completion::AcceptFailed { error, .. } => {
                     let tick = Tick::at(self.cx.desk.now);
                     self.accepting.failed(&mut self.driver, &error, tick);
@@ -386,10 +391,8 @@ impl<D: Driver> Worker<D> {
 
     fn accepted(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
         if self.stopping.is_some() {
-            return;
-        }
-        let tick = self.tick();
-        if let Some((stream, peer)) = self.accepting.admit(&mut self.driver, (stream, peer), tick) {
+            self.accepting.release(1);
+        } else if let Some((stream, peer)) = self.accepting.deal((stream, peer)) {
             self.attach(stream, peer);
         }
     }

@@ -19,7 +19,7 @@ use super::{
     tag::{self, Kind},
 };
 use crate::io::{
-    Address, Clock, Completion, Driver, OutputProgress, SendBatch, Token, Unsent, Waker,
+    Address, Clock, Completion, Driver, OutputProgress, Permits, SendBatch, Token, Unsent, Waker,
     listeners::Listeners, round::Round, sys,
 };
 
@@ -247,6 +247,10 @@ impl Driver for Uring {
 
     fn accept(&mut self, listener: usize) {
         self.listeners.accept(listener);
+    }
+
+    fn limit_accepts(&mut self, permits: Permits) {
+        self.listeners.limit(permits);
     }
 
     fn pause_accept(&mut self, listener: usize) {
