@@ -17,13 +17,16 @@ use memmap2::MmapMut;
 
 mod batching;
 mod driver;
+mod event;
 mod proof;
 mod socket;
 mod sockets;
+mod span;
 mod tag;
 
 pub use driver::Uring;
 
+use self::{event::Event, span::Span};
 use super::SendBatch;
 
 /// Operations that are queued before they have to be submitted.
@@ -54,7 +57,7 @@ const PBUF_RING_INC: u16 = 2;
 const REGISTER_RING_FDS: libc::c_uint = 20;
 
 /// An io_uring with what belongs to its operations.
-pub(super) struct Ring {
+struct Ring {
     ring: IoUring,
     /// The number to enter by: registered, or else the descriptor.
     enter_fd: RawFd,
@@ -70,65 +73,6 @@ pub(super) struct Ring {
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ring").field("rests", &self.rests.len()).finish_non_exhaustive()
-    }
-}
-
-/// A completion.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Event {
-    pub(super) user_data: u64,
-    /// What the operation returns: a count, or a negative error number.
-    pub(super) result: i32,
-    flags: u32,
-}
-
-impl Event {
-    /// Whether more completions of the operation follow.
-    pub(super) fn more(self) -> bool {
-        cqueue::more(self.flags)
-    }
-
-    /// Whether the socket had more bytes than the receive took.
-    pub(super) fn has_more_bytes(self) -> bool {
-        cqueue::sock_nonempty(self.flags)
-    }
-}
-
-/// Bytes that were received, within the storage of the buffers.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
-    start: u32,
-    bytes: u32,
-    /// How many buffers, from the first on, are given back with these bytes.
-    ended: u16,
-    first: u16,
-}
-
-impl Span {
-    pub(super) fn bytes(self) -> usize {
-        self.bytes as usize
-    }
-
-    /// Cuts off the first `bytes`, if there are more.
-    pub(super) fn split(&mut self, bytes: usize) -> Option<Self> {
-        let bytes = u32::try_from(bytes).ok().filter(|bytes| *bytes < self.bytes)?;
-        let first = Self { bytes, ended: 0, ..*self };
-        self.start += bytes;
-        self.bytes -= bytes;
-        Some(first)
-    }
-
-    /// Adds bytes that were received next, if they lie behind these and all are not too many for
-    /// one piece: a message that fills one buffer and goes on in the next is still whole.
-    pub(super) fn extend(&mut self, next: Self) -> bool {
-        let follows = self.start + self.bytes == next.start
-            && self.bytes() + next.bytes() <= 2 * BUFFER_BYTES;
-        if follows {
-            self.first = if self.ended == 0 { next.first } else { self.first };
-            self.ended += next.ended;
-            self.bytes += next.bytes;
-        }
-        follows
     }
 }
 

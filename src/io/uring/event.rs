@@ -1,0 +1,26 @@
+//! What the kernel reports about an operation: an entry of the completion queue.
+
+use io_uring::cqueue;
+
+/// A completion.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Event {
+    /// That of the operation.
+    pub(super) user_data: u64,
+    /// What the operation returns: a count, or a negative error number.
+    pub(super) result: i32,
+    /// `IORING_CQE_F_*`.
+    pub(super) flags: u32,
+}
+
+impl Event {
+    /// Whether more completions of the operation follow.
+    pub(super) fn more(self) -> bool {
+        cqueue::more(self.flags)
+    }
+
+    /// Whether the socket had more bytes than the receive took.
+    pub(super) fn has_more_bytes(self) -> bool {
+        cqueue::sock_nonempty(self.flags)
+    }
+}
