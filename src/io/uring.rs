@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     fmt, io,
+    marker::PhantomData,
     os::fd::{AsRawFd, BorrowedFd, RawFd},
     sync::atomic::{AtomicU16, Ordering},
     time::Duration,
@@ -56,7 +57,8 @@ const PBUF_RING_INC: u16 = 2;
 /// `IORING_REGISTER_RING_FDS` (Linux 5.18).
 const REGISTER_RING_FDS: libc::c_uint = 20;
 
-/// An io_uring with what belongs to its operations.
+/// An io_uring with what belongs to its operations. The number to enter it by is registered with
+/// the thread that made it, and `SINGLE_ISSUER` lets no other thread enter.
 struct Ring {
     ring: IoUring,
     /// The number to enter by: registered, or else the descriptor.
@@ -68,6 +70,8 @@ struct Ring {
     may_queue_parts: bool,
     /// What is left of sends, by user data.
     rests: HashMap<u64, Vec<u8>>,
+    /// Neither `Send` nor `Sync`.
+    thread: PhantomData<*mut ()>,
 }
 
 impl fmt::Debug for Ring {
@@ -103,6 +107,7 @@ impl Ring {
             batch: SendBatch::default(),
             may_queue_parts: false,
             rests: HashMap::new(),
+            thread: PhantomData,
         })
     }
 
@@ -287,7 +292,8 @@ impl Ring {
         }
         // SAFETY: io_uring_enter(2) reads the arguments, and the time they point to, during the
         // call; `SubmitArgs` has the layout of `io_uring_getevents_arg`, as EXT_ARG says. The
-        // descriptor is this ring's. What it executes was vouched for in `push`.
+        // number to enter by is this ring's in the thread that made it, which a `Ring` cannot leave.
+        // What it executes was vouched for in `push`.
         #[expect(unsafe_code, reason = "the crate forgets that the ring is registered")]
         let result = unsafe {
             libc::syscall(

@@ -23,7 +23,13 @@ use crate::io::{
     listeners::Listeners, round::Round, sys,
 };
 
-/// The io_uring driver.
+/// The io_uring driver. It belongs to the thread that makes it:
+///
+/// ```compile_fail,E0277
+/// # use wireloop::io::Uring;
+/// let driver = Uring::new().unwrap();
+/// std::thread::spawn(move || drop(driver));
+/// ```
 #[derive(Debug)]
 pub struct Uring {
     ring: Ring,
@@ -48,7 +54,7 @@ pub struct Uring {
 }
 
 impl Uring {
-    /// A driver with nothing to do. It belongs to the thread that makes it.
+    /// A driver with nothing to do.
     ///
     /// # Errors
     ///
