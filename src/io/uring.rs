@@ -20,6 +20,7 @@ mod batching;
 mod driver;
 mod event;
 mod proof;
+mod setup;
 mod socket;
 mod sockets;
 mod span;
@@ -27,14 +28,8 @@ mod tag;
 
 pub use driver::Uring;
 
-use self::{event::Event, span::Span};
+use self::{event::Event, setup::set_up, span::Span};
 use super::SendBatch;
-
-/// Operations that are queued before they have to be submitted.
-const SUBMISSIONS: u32 = 256;
-
-/// Completions that fit; beyond that the kernel keeps them, and ends multishot operations.
-const COMPLETIONS: u32 = 4096;
 
 /// The receive buffers: their number, a power of two, and the bytes in each.
 const BUFFERS: u16 = 16;
@@ -321,19 +316,6 @@ impl Drop for Ring {
 fn send(socket: BorrowedFd<'_>, bytes: &[u8], flags: i32) -> squeue::Entry {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     opcode::Send::new(types::Fd(socket.as_raw_fd()), bytes.as_ptr(), length).flags(flags).build()
-}
-
-/// Asks for less and less. Completions of receives are run when we wait for them, not when they
-/// interrupt something else (`DEFER_TASKRUN`, Linux 6.1), or else at our next system call.
-fn set_up() -> io::Result<IoUring> {
-    let build = |ask: fn(&mut io_uring::Builder) -> &mut io_uring::Builder| {
-        let mut builder = IoUring::builder();
-        builder.setup_cqsize(COMPLETIONS).setup_clamp().setup_submit_all();
-        ask(&mut builder).build(SUBMISSIONS)
-    };
-    build(|builder| builder.setup_single_issuer().setup_defer_taskrun().setup_no_sqarray())
-        .or_else(|_| build(|builder| builder.setup_single_issuer().setup_defer_taskrun()))
-        .or_else(|_| build(|builder| builder.setup_coop_taskrun()))
 }
 
 /// Spares the kernel the look-up of the descriptor; the registration is the thread's.
