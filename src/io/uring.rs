@@ -10,7 +10,8 @@ use std::{
     marker::PhantomData,
     os::fd::{AsRawFd, BorrowedFd, RawFd},
     sync::atomic::{AtomicU16, Ordering},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types};
@@ -25,19 +26,22 @@ mod socket;
 mod sockets;
 mod span;
 mod tag;
+#[cfg(test)]
+mod tests;
 
 pub use driver::Uring;
 
-use self::{event::Event, setup::set_up, span::Span};
+use self::{
+    event::Event,
+    setup::{BUFFER_BYTES, BUFFERS, WHOLE_BUFFER_BYTES, WHOLE_BUFFERS, set_up},
+    span::Span,
+};
 use super::SendBatch;
 
-/// The receive buffers: their number, a power of two, and the bytes in each.
-const BUFFERS: u16 = 16;
-const BUFFER_BYTES: usize = 64 << 10;
-
-/// The same where the kernel cannot fill a buffer with several receives (before Linux 6.12).
-const WHOLE_BUFFERS: u16 = 256;
-const WHOLE_BUFFER_BYTES: usize = 16 << 10;
+/// How long the kernel may refuse to take operations before the ring is given up, and how long one
+/// of them waits to be tried again.
+const PATIENCE: Duration = Duration::from_secs(10);
+const RETRY_AFTER: Duration = Duration::from_millis(1);
 
 /// The group of the receive buffers.
 const GROUP: u16 = 0;
@@ -65,6 +69,15 @@ struct Ring {
     may_queue_parts: bool,
     /// What is left of sends, by user data.
     rests: HashMap<u64, Vec<u8>>,
+    /// Completions that were taken to make room for others.
+    taken: Vec<Event>,
+    /// Since when the kernel has refused to take any operation.
+    refused_since: Option<Instant>,
+    /// How long it may.
+    patience: Duration,
+    /// What the next calls of io_uring_enter(2) fail with.
+    #[cfg(test)]
+    refusals: tests::Refusals,
     /// Neither `Send` nor `Sync`.
     thread: PhantomData<*mut ()>,
 }
@@ -102,6 +115,11 @@ impl Ring {
             batch: SendBatch::default(),
             may_queue_parts: false,
             rests: HashMap::new(),
+            taken: Vec::new(),
+            refused_since: None,
+            patience: PATIENCE,
+            #[cfg(test)]
+            refusals: tests::Refusals::default(),
             thread: PhantomData,
         })
     }
@@ -148,12 +166,17 @@ impl Ring {
     /// there are completions to be [taken](Self::take_events).
     pub(super) fn take_batch(&mut self, batch: &mut SendBatch) -> io::Result<bool> {
         if self.may_queue_parts {
-            self.enter(0, None)?;
+            self.submit()?;
         }
         if !self.may_queue_parts {
             self.batch.swap(batch);
         }
         Ok(!self.may_queue_parts)
+    }
+
+    /// Whether sends of the batch have not been submitted.
+    pub(super) fn may_queue_parts(&self) -> bool {
+        self.may_queue_parts
     }
 
     /// The batch that was taken last.
@@ -174,8 +197,10 @@ impl Ring {
         // failed one: success needs no completion.
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_WAITALL;
         let send = send(socket, bytes, flags).flags(squeue::Flags::SKIP_SUCCESS);
+        // Not before: room in the queue is made by submitting all of it.
+        self.push(send, user_data)?;
         self.may_queue_parts = true;
-        self.push(send, user_data)
+        Ok(())
     }
 
     /// Sends bytes however long it takes. They are kept until [`finish`](Self::finish).
@@ -226,25 +251,67 @@ impl Ring {
     }
 
     /// Submits what is queued and runs what is due, then waits until there are `want` completions
-    /// or the time is over.
+    /// or the time is over. Returns early where the kernel refuses to take operations for the
+    /// moment (`EAGAIN`, `EBUSY`, `ENOMEM`): they stay queued.
     ///
     /// # Errors
     ///
-    /// The kernel's, when the ring is of no more use.
+    /// The kernel's, when the ring is of no more use; or its last refusal after a [long](PATIENCE)
+    /// series of them.
     pub(super) fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = timeout.map(types::Timespec::from);
         loop {
-            let result = self.enter_once(want, timeout.as_ref());
-            let is_empty = self.queued() == 0;
-            self.may_queue_parts &= !is_empty;
-            match result.as_ref().map_err(|error| error.raw_os_error().unwrap_or(0)) {
-                Ok(()) | Err(libc::EINTR | libc::ETIME) if is_empty => return Ok(()),
-                Ok(()) | Err(libc::EINTR | libc::ETIME) => {}
-                // The rest is submitted when there is room for what it completes.
-                Err(libc::EAGAIN | libc::EBUSY) => return Ok(()),
-                Err(_) => return result,
+            let queued = self.queued();
+            let result = self.enter_once(queued, want, timeout.as_ref());
+            let left = self.queued();
+            self.may_queue_parts &= left > 0;
+            if left < queued || left == 0 {
+                self.refused_since = None;
             }
+            let error = match result {
+                Ok(()) if left == 0 => return Ok(()),
+                // What could not be taken with the others is tried by itself.
+                Ok(()) if left < queued => continue,
+                Ok(()) => io::ErrorKind::WouldBlock.into(),
+                Err(error) => error,
+            };
+            return match error.raw_os_error() {
+                Some(libc::EINTR | libc::ETIME) if left == 0 => Ok(()),
+                None | Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => {
+                    self.back_off(error)
+                }
+                Some(_) => Err(error),
+            };
         }
+    }
+
+    /// Submits everything that is queued, however often the kernel has to be asked.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`enter`](Self::enter).
+    pub(super) fn submit(&mut self) -> io::Result<()> {
+        self.enter(0, None)?;
+        while self.queued() > 0 {
+            self.enter(0, None)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the kernel what a refusal may be for want of: room for completions, and memory, which
+    /// it gets back as operations complete. Without submitting, since a kernel that can submit
+    /// nothing does not go on to run completions.
+    #[cold]
+    fn back_off(&mut self, refusal: io::Error) -> io::Result<()> {
+        if self.refused_since.get_or_insert_with(Instant::now).elapsed() > self.patience {
+            return Err(refusal);
+        }
+        self.taken.extend(self.ring.completion().map(Event::from));
+        match self.enter_once(0, 1, Some(&RETRY_AFTER.into())) {
+            Err(error) if error.raw_os_error() != Some(libc::ETIME) => thread::sleep(RETRY_AFTER),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// How many operations have not been submitted.
@@ -254,11 +321,8 @@ impl Ring {
 
     /// Takes all the completions that are there; whether the kernel has more, for which to enter.
     pub(super) fn take_events(&mut self, events: &mut Vec<Event>) -> bool {
-        events.extend(self.ring.completion().map(|entry| Event {
-            user_data: entry.user_data(),
-            result: entry.result(),
-            flags: entry.flags(),
-        }));
+        events.append(&mut self.taken);
+        events.extend(self.ring.completion().map(Event::from));
         self.ring.submission().cq_overflow()
     }
 
@@ -275,12 +339,21 @@ impl Ring {
             if pushed.is_ok() {
                 return Ok(());
             }
-            self.enter_once(0, None)?;
+            self.enter(0, None)?;
         }
     }
 
-    fn enter_once(&mut self, want: u32, timeout: Option<&types::Timespec>) -> io::Result<()> {
-        let queued = self.queued();
+    /// Submits at most so many operations, and waits.
+    fn enter_once(
+        &mut self,
+        submit: usize,
+        want: u32,
+        timeout: Option<&types::Timespec>,
+    ) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(error) = self.refusals.next() {
+            return Err(io::Error::from_raw_os_error(error));
+        }
         let mut arguments = types::SubmitArgs::new();
         if let Some(timeout) = timeout {
             arguments = arguments.timespec(timeout);
@@ -294,7 +367,7 @@ impl Ring {
             libc::syscall(
                 libc::SYS_io_uring_enter,
                 self.enter_fd,
-                queued as libc::c_uint,
+                submit as libc::c_uint,
                 want,
                 self.enter_flags.bits(),
                 (&raw const arguments),

@@ -32,7 +32,7 @@ use crate::io::{
 /// ```
 #[derive(Debug)]
 pub struct Uring {
-    ring: Ring,
+    pub(super) ring: Ring,
     clock: Clock,
     /// When the last wait ended.
     woke: Duration,
@@ -184,6 +184,10 @@ impl Uring {
             }
         };
         self.ring.enter(want, timeout)?;
+        if self.ring.may_queue_parts() {
+            // What becomes of the batch is to be known when the wait ends.
+            self.ring.submit()?;
+        }
         self.has_flushed = false;
         let before = self.sockets.done.len();
         let events = self.take_events()?;
@@ -270,7 +274,7 @@ impl Driver for Uring {
             self.note(result);
         }
         // The polls keep the sockets until they have been cancelled, which is done now.
-        let result = self.ring.enter(0, None);
+        let result = self.ring.submit();
         self.note(result);
         self.listeners = Listeners::default();
     }
@@ -327,7 +331,7 @@ impl Driver for Uring {
     fn shutdown(&mut self, token: Token) {
         if self.has_flushed {
             // What was sent before is to be on its way.
-            let result = self.ring.enter(0, None);
+            let result = self.ring.submit();
             self.note(result);
         }
         self.sockets.shutdown(token);

@@ -24,3 +24,9 @@ impl Event {
         cqueue::sock_nonempty(self.flags)
     }
 }
+
+impl From<cqueue::Entry> for Event {
+    fn from(entry: cqueue::Entry) -> Self {
+        Self { user_data: entry.user_data(), result: entry.result(), flags: entry.flags() }
+    }
+}

@@ -1,6 +1,6 @@
 //! A piece of the memory that receives are made into, lent to the receiver of the bytes.
 
-use super::BUFFER_BYTES;
+use super::setup::BUFFER_BYTES;
 
 /// Bytes that were received, within the storage of the buffers.
 #[derive(Clone, Copy, Debug)]
