@@ -10,7 +10,6 @@ use std::{
     marker::PhantomData,
     os::fd::{AsRawFd, BorrowedFd, RawFd},
     sync::atomic::{AtomicU16, Ordering},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -19,6 +18,7 @@ use memmap2::MmapMut;
 
 mod batching;
 mod driver;
+mod enter;
 mod event;
 mod proof;
 mod setup;
@@ -32,16 +32,12 @@ mod tests;
 pub use driver::Uring;
 
 use self::{
+    enter::PATIENCE,
     event::Event,
     setup::{BUFFER_BYTES, BUFFERS, WHOLE_BUFFER_BYTES, WHOLE_BUFFERS, set_up},
     span::Span,
 };
 use super::SendBatch;
-
-/// How long the kernel may refuse to take operations before the ring is given up, and how long one
-/// of them waits to be tried again.
-const PATIENCE: Duration = Duration::from_secs(10);
-const RETRY_AFTER: Duration = Duration::from_millis(1);
 
 /// The group of the receive buffers.
 const GROUP: u16 = 0;
@@ -248,70 +244,6 @@ impl Ring {
     /// Takes back bytes that are needed no more.
     pub(super) fn give_back(&mut self, span: Span) {
         (0..span.ended).for_each(|place| self.buffers.give(span.first + place));
-    }
-
-    /// Submits what is queued and runs what is due, then waits until there are `want` completions
-    /// or the time is over. Returns early where the kernel refuses to take operations for the
-    /// moment (`EAGAIN`, `EBUSY`, `ENOMEM`): they stay queued.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's, when the ring is of no more use; or its last refusal after a [long](PATIENCE)
-    /// series of them.
-    pub(super) fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = timeout.map(types::Timespec::from);
-        loop {
-            let queued = self.queued();
-            let result = self.enter_once(queued, want, timeout.as_ref());
-            let left = self.queued();
-            self.may_queue_parts &= left > 0;
-            if left < queued || left == 0 {
-                self.refused_since = None;
-            }
-            let error = match result {
-                Ok(()) if left == 0 => return Ok(()),
-                // What could not be taken with the others is tried by itself.
-                Ok(()) if left < queued => continue,
-                Ok(()) => io::ErrorKind::WouldBlock.into(),
-                Err(error) => error,
-            };
-            return match error.raw_os_error() {
-                Some(libc::EINTR | libc::ETIME) if left == 0 => Ok(()),
-                None | Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => {
-                    self.back_off(error)
-                }
-                Some(_) => Err(error),
-            };
-        }
-    }
-
-    /// Submits everything that is queued, however often the kernel has to be asked.
-    ///
-    /// # Errors
-    ///
-    /// As those of [`enter`](Self::enter).
-    pub(super) fn submit(&mut self) -> io::Result<()> {
-        self.enter(0, None)?;
-        while self.queued() > 0 {
-            self.enter(0, None)?;
-        }
-        Ok(())
-    }
-
-    /// Gives the kernel what a refusal may be for want of: room for completions, and memory, which
-    /// it gets back as operations complete. Without submitting, since a kernel that can submit
-    /// nothing does not go on to run completions.
-    #[cold]
-    fn back_off(&mut self, refusal: io::Error) -> io::Result<()> {
-        if self.refused_since.get_or_insert_with(Instant::now).elapsed() > self.patience {
-            return Err(refusal);
-        }
-        self.taken.extend(self.ring.completion().map(Event::from));
-        match self.enter_once(0, 1, Some(&RETRY_AFTER.into())) {
-            Err(error) if error.raw_os_error() != Some(libc::ETIME) => thread::sleep(RETRY_AFTER),
-            _ => {}
-        }
-        Ok(())
     }
 
     /// How many operations have not been submitted.
