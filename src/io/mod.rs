@@ -8,7 +8,8 @@
 //! # The contract
 //!
 //! - One pass is: [`wait`](Driver::wait), [`next`](Driver::next) until it returns `None`,
-//!   [`flush`](Driver::flush). A pass is bounded in bytes and in accepted connections; what is
+//!   [`flush`](Driver::flush). A pass may flush several batches, each with sends to connections
+//!   that the others have none for. A pass is bounded in bytes and in accepted connections; what is
 //!   left over comes in the next one, whose `wait` then does not block.
 //! - One send per connection is in flight at a time. A send of a batch is taken for granted unless
 //!   the next [`wait`](Driver::wait) reports it as [`Unsent`]: nearly all sends succeed at once,

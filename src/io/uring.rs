@@ -33,7 +33,7 @@ pub use driver::Uring;
 
 use self::{
     enter::PATIENCE,
-    event::Event,
+    event::{Event, Parts},
     setup::{BUFFER_BYTES, BUFFERS, WHOLE_BUFFER_BYTES, WHOLE_BUFFERS, set_up},
     span::Span,
 };
@@ -60,9 +60,9 @@ struct Ring {
     enter_fd: RawFd,
     enter_flags: EnterFlags,
     buffers: Buffers,
-    /// What is being sent; not touched while the queue may hold a send from it.
+    /// What is being sent; replaced only when its parts are done with.
     batch: SendBatch,
-    may_queue_parts: bool,
+    parts: Parts,
     /// What is left of sends, by user data.
     rests: HashMap<u64, Vec<u8>>,
     /// Completions that were taken to make room for others.
@@ -109,7 +109,7 @@ impl Ring {
             enter_flags,
             buffers,
             batch: SendBatch::default(),
-            may_queue_parts: false,
+            parts: Parts::Done,
             rests: HashMap::new(),
             taken: Vec::new(),
             refused_since: None,
@@ -158,21 +158,22 @@ impl Ring {
     }
 
     /// Takes a batch, of which the parts are then [sent](Self::send_part), and leaves the one
-    /// before, for its room. Nothing happens as long as that one may not have been sent: then
-    /// there are completions to be [taken](Self::take_events).
+    /// before, for its room. Nothing happens before the completions of that one have been
+    /// [taken](Self::take_events), which refer to it.
     pub(super) fn take_batch(&mut self, batch: &mut SendBatch) -> io::Result<bool> {
-        if self.may_queue_parts {
+        if self.parts == Parts::Queued {
             self.submit()?;
         }
-        if !self.may_queue_parts {
+        let is_done = self.parts == Parts::Done;
+        if is_done {
             self.batch.swap(batch);
         }
-        Ok(!self.may_queue_parts)
+        Ok(is_done)
     }
 
     /// Whether sends of the batch have not been submitted.
-    pub(super) fn may_queue_parts(&self) -> bool {
-        self.may_queue_parts
+    pub(super) fn has_queued_parts(&self) -> bool {
+        self.parts == Parts::Queued
     }
 
     /// The batch that was taken last.
@@ -195,7 +196,7 @@ impl Ring {
         let send = send(socket, bytes, flags).flags(squeue::Flags::SKIP_SUCCESS);
         // Not before: room in the queue is made by submitting all of it.
         self.push(send, user_data)?;
-        self.may_queue_parts = true;
+        self.parts = Parts::Queued;
         Ok(())
     }
 
@@ -255,7 +256,11 @@ impl Ring {
     pub(super) fn take_events(&mut self, events: &mut Vec<Event>) -> bool {
         events.append(&mut self.taken);
         events.extend(self.ring.completion().map(Event::from));
-        self.ring.submission().cq_overflow()
+        let has_more = self.ring.submission().cq_overflow();
+        if !has_more && self.parts == Parts::Submitted {
+            self.parts = Parts::Done;
+        }
+        has_more
     }
 
     fn push(&mut self, entry: squeue::Entry, user_data: u64) -> io::Result<()> {

@@ -8,6 +8,7 @@ mod batches;
 mod catching_up;
 mod many_failures;
 mod second_send;
+mod two_flushes;
 
 use std::os::{fd::OwnedFd, unix::net::UnixStream};
 

@@ -184,7 +184,7 @@ impl Uring {
             }
         };
         self.ring.enter(want, timeout)?;
-        if self.ring.may_queue_parts() {
+        if self.ring.has_queued_parts() {
             // What becomes of the batch is to be known when the wait ends.
             self.ring.submit()?;
         }

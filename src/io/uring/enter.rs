@@ -7,7 +7,10 @@ use std::{
 
 use io_uring::types;
 
-use super::{Ring, event::Event};
+use super::{
+    Ring,
+    event::{Event, Parts},
+};
 
 /// How long the kernel may refuse to take operations before the ring is given up, and how long one
 /// of them waits to be tried again.
@@ -29,7 +32,9 @@ impl Ring {
             let queued = self.queued();
             let result = self.enter_once(queued, want, timeout.as_ref());
             let left = self.queued();
-            self.may_queue_parts &= left > 0;
+            if left == 0 && self.parts == Parts::Queued {
+                self.parts = Parts::Submitted;
+            }
             if left < queued || left == 0 {
                 self.refused_since = None;
             }

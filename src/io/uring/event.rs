@@ -30,3 +30,15 @@ impl From<cqueue::Entry> for Event {
         Self { user_data: entry.user_data(), result: entry.result(), flags: entry.flags() }
     }
 }
+
+/// How far the sends of a batch have got. A part that is sent short completes while it is
+/// submitted; the others do not report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parts {
+    /// Some may not have been submitted.
+    Queued,
+    /// All have been submitted; completions may not have been taken.
+    Submitted,
+    /// No completion refers to the batch any more.
+    Done,
+}
