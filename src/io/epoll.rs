@@ -2,8 +2,8 @@
 //!
 //! A socket is registered once, for both directions and edge-triggered, and never again: no
 //! `epoll_ctl` per message. A receive that returns less than the buffer holds has emptied the
-//! socket (epoll(7)), so there is no second one to be told `EAGAIN`; a receive that fills the
-//! buffer leaves the socket in line for the next pass.
+//! socket (epoll(7)), so there is no second one to be told `EAGAIN`, but for urgent data, at which
+//! a receive stops; a receive that fills the buffer leaves the socket in line for the next pass.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -84,8 +84,9 @@ struct Socket {
     is_receiving: bool,
     /// An edge came and the socket has not been emptied since.
     is_readable: bool,
-    /// The peer has ended its direction, or the socket has failed: a short read is not the end.
-    is_ending: bool,
+    /// A short receive does not mean that the socket is empty: the peer has ended its direction,
+    /// the socket has failed, or there is urgent data.
+    until_empty: bool,
     /// Whether the socket stands in `ready`.
     is_queued: bool,
 }
@@ -134,7 +135,7 @@ impl Epoll {
     }
 
     fn register(&mut self, token: Token, fd: OwnedFd) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         self.poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), pack(token), interest)?;
         let index = token.index as usize;
         if index >= self.sockets.len() {
@@ -145,7 +146,7 @@ impl Epoll {
             generation: token.generation,
             is_receiving: false,
             is_readable: false,
-            is_ending: false,
+            until_empty: false,
             is_queued: false,
         });
         Ok(())
@@ -190,10 +191,10 @@ impl Epoll {
 
     fn take_event(&mut self, token: Token, event: &mio::event::Event) {
         let Some(socket) = self.socket(token) else { return };
-        let is_ending = event.is_read_closed() || event.is_error();
-        if event.is_readable() || is_ending {
+        let until_empty = event.is_read_closed() || event.is_error() || event.is_priority();
+        if event.is_readable() || until_empty {
             socket.is_readable = true;
-            socket.is_ending |= is_ending;
+            socket.until_empty |= until_empty;
         }
         if event.is_writable() || event.is_error() {
             self.go_on_writing(token);
@@ -246,7 +247,7 @@ impl Epoll {
                 }
                 Ok(bytes) => {
                     let is_full = bytes == self.buffer.len();
-                    socket.is_readable = is_full || socket.is_ending;
+                    socket.is_readable = is_full || socket.until_empty;
                     self.ready.received(bytes);
                     if is_full {
                         socket.is_queued = true;
@@ -256,7 +257,10 @@ impl Epoll {
                     }
                     return Some(Received::Bytes(token, bytes));
                 }
-                Err(Errno::AGAIN) => socket.is_readable = false,
+                Err(Errno::AGAIN) => {
+                    socket.is_readable = false;
+                    socket.until_empty = false;
+                }
                 Err(error) => {
                     socket.is_receiving = false;
                     return Some(Received::Ended(token, Err(error.into())));

@@ -22,7 +22,8 @@ use super::{Address, OutputProgress};
 const BACKLOG: i32 = 65_535;
 
 /// A listening socket that shares its address with those of other workers (`SO_REUSEPORT`) and
-/// whose connections send at once (`TCP_NODELAY` is inherited from it). One for `[::]` serves IPv6
+/// whose connections send at once (`TCP_NODELAY`) and have urgent data in its place among the rest
+/// (`SO_OOBINLINE`): both are inherited from it. One for `[::]` serves IPv6
 /// alone (`IPV6_V6ONLY`), so that one for `0.0.0.0` can have the same port.
 ///
 /// # Errors
@@ -33,6 +34,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

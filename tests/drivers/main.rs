@@ -9,6 +9,7 @@ mod catching_up;
 mod many_failures;
 mod second_send;
 mod two_flushes;
+mod urgent_data;
 
 use std::os::{fd::OwnedFd, unix::net::UnixStream};
 
