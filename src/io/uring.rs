@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     fmt, io,
     marker::PhantomData,
+    mem::ManuallyDrop,
     os::fd::{AsRawFd, BorrowedFd, RawFd},
     sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
@@ -59,12 +60,13 @@ struct Ring {
     /// The number to enter by: registered, or else the descriptor.
     enter_fd: RawFd,
     enter_flags: EnterFlags,
-    buffers: Buffers,
+    /// This and the next fields are memory that operations use: see `drop`.
+    buffers: ManuallyDrop<Buffers>,
     /// What is being sent; replaced only when its parts are done with.
-    batch: SendBatch,
+    batch: ManuallyDrop<SendBatch>,
     parts: Parts,
     /// What is left of sends, by user data.
-    rests: HashMap<u64, Vec<u8>>,
+    rests: ManuallyDrop<HashMap<u64, Vec<u8>>>,
     /// Completions that were taken to make room for others.
     taken: Vec<Event>,
     /// Since when the kernel has refused to take any operation.
@@ -107,10 +109,10 @@ impl Ring {
             ring,
             enter_fd,
             enter_flags,
-            buffers,
-            batch: SendBatch::default(),
+            buffers: ManuallyDrop::new(buffers),
+            batch: ManuallyDrop::default(),
             parts: Parts::Done,
-            rests: HashMap::new(),
+            rests: ManuallyDrop::default(),
             taken: Vec::new(),
             refused_since: None,
             patience: PATIENCE,
@@ -317,9 +319,22 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // What points to our memory is to end before the memory does.
         let all = types::CancelBuilder::any();
-        let _ = self.ring.submitter().register_sync_cancel(None, all);
+        match self.ring.submitter().register_sync_cancel(None, all) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // The memory is never freed: operations may still use it.
+            Err(_) => return,
+        }
+        // SAFETY: each is dropped once and not used again, since the ring is being dropped. No
+        // operation refers to them any more: all that were submitted have been cancelled, and the
+        // others never will be.
+        #[expect(unsafe_code, reason = "memory that is shared with the kernel")]
+        unsafe {
+            ManuallyDrop::drop(&mut self.buffers);
+            ManuallyDrop::drop(&mut self.batch);
+            ManuallyDrop::drop(&mut self.rests);
+        }
     }
 }
 
@@ -412,13 +427,20 @@ impl Buffers {
     }
 
     /// Notes that the kernel has filled the next `bytes` of a buffer, which has room left only
-    /// `if more`.
+    /// `if more`. There are no such bytes if that is more than the buffer has room for.
     fn take(&mut self, buffer: u16, bytes: u32, more: bool) -> Option<Span> {
         let filled = self.filled.get_mut(usize::from(buffer))?;
-        let start = *filled;
-        *filled = start.checked_add(bytes).filter(|end| *end as usize <= self.buffer_bytes)?;
-        let start = (usize::from(buffer) * self.buffer_bytes) as u32 + start;
-        Some(Span { start, bytes, ended: u16::from(!more), first: buffer })
+        let room = self.buffer_bytes as u32 - *filled;
+        let start = (usize::from(buffer) * self.buffer_bytes) as u32 + *filled;
+        // Where the kernel goes on is unknown after a refusal: the rest is refused as well.
+        *filled += bytes.min(room);
+        if bytes <= room {
+            return Some(Span { start, bytes, ended: u16::from(!more), first: buffer });
+        }
+        if !more {
+            self.give(buffer);
+        }
+        None
     }
 
     fn bytes(&mut self, span: Span) -> &mut [u8] {

@@ -258,6 +258,7 @@ impl Sockets {
             socket.operation = Operation::Nothing;
         }
         let ended = match event.result {
+            1.. if span.is_none() => Some(Err(io::ErrorKind::InvalidData.into())),
             1.. => {
                 let is_bulk = !event.more() && event.has_more_bytes();
                 socket.flow = if is_bulk { Flow::Bulk } else { Flow::Steady };

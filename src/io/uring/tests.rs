@@ -1,7 +1,7 @@
 //! What a ring does when the kernel refuses to take operations, as it does when it is short of
 //! memory: calls of io_uring_enter(2) fail here without being made.
 
-use std::{io::Read, os::unix::net::UnixStream};
+use std::{io::Read, os::unix::net::UnixStream, thread};
 
 use super::{setup::SUBMISSIONS, *};
 use crate::io::{Completion, Driver, Token};
@@ -86,4 +86,56 @@ fn what_completes_while_the_kernel_refuses_is_not_lost() {
     driver.wait(Some(Duration::from_secs(5)), &mut Vec::new()).unwrap();
     let received = driver.next();
     assert!(matches!(received, Some(Completion::Received { bytes: [b'x'], .. })), "{received:?}");
+}
+
+/// Whether memory is mapped at the address.
+fn is_mapped(address: usize) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().any(|line| {
+        let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let [start, end] = [start, end].map(|text| usize::from_str_radix(text, 16).unwrap());
+        (start..end).contains(&address)
+    })
+}
+
+/// Lets the thread cancel nothing more at once.
+fn forbid_cancelling() {
+    use seccompiler::{BpfProgram, SeccompFilter, SeccompRule};
+    use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition};
+    /// `IORING_REGISTER_SYNC_CANCEL`.
+    const SYNC_CANCEL: u64 = 24;
+    let (length, equal) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+    let condition = SeccompCondition::new(1, length, equal, SYNC_CANCEL).unwrap();
+    let rule = SeccompRule::new(vec![condition]).unwrap();
+    let calls = [(libc::SYS_io_uring_register, vec![rule])].into();
+    let fails = SeccompAction::Errno(libc::EINVAL as u32);
+    let architecture = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(calls, SeccompAction::Allow, fails, architecture).unwrap();
+    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+}
+
+#[test]
+fn memory_of_operations_that_cannot_be_cancelled_is_never_freed() {
+    let test = || {
+        let (mut driver, peers) = connected(1);
+        driver.receive(token(0));
+        driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        let storage = driver.ring.buffers.storage.as_ptr() as usize;
+        forbid_cancelling();
+        drop((driver, peers));
+        assert!(is_mapped(storage));
+    };
+    thread::spawn(test).join().unwrap();
+}
+
+#[test]
+fn a_buffer_of_which_more_is_filled_than_there_is_comes_back() {
+    let mut buffers = Buffers::new(2, 100).unwrap();
+    assert!(buffers.take(1, 60, true).is_some());
+    assert!(buffers.take(1, 60, true).is_none());
+    assert!(buffers.take(1, 1, true).is_none(), "where the kernel goes on is unknown");
+    assert_eq!(buffers.tail, 0, "the kernel still has it");
+    assert!(buffers.take(1, u32::MAX, false).is_none());
+    assert_eq!((buffers.tail, buffers.filled[1]), (1, 0));
+    assert!(buffers.take(7, 1, false).is_none());
 }
