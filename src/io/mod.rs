@@ -43,6 +43,8 @@ pub use epoll::Epoll;
 pub use outbox::{Outbox, SendState, SendStates};
 pub use permits::Permits;
 pub use uring::Uring;
+#[doc(hidden)]
+pub use uring::UringFeatures;
 
 /// Names a connection to the driver: a place in a table, and the number of its present use, so
 /// that what belongs to an earlier use is recognised.

@@ -31,6 +31,7 @@ mod tag;
 mod tests;
 
 pub use driver::Uring;
+pub use setup::UringFeatures;
 
 use self::{
     enter::PATIENCE,
@@ -87,18 +88,20 @@ impl fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// A ring with the best set of features that the kernel grants.
+    /// A ring with those of the features that the kernel has.
     ///
     /// # Errors
     ///
     /// `ENOSYS` and `EPERM` where io_uring is switched off or filtered, `EINVAL` where the kernel
     /// is too old (before Linux 6.0).
-    pub(super) fn new() -> io::Result<Self> {
-        let ring = set_up()?;
-        let buffers = Buffers::register(&ring)?;
+    pub(super) fn new(features: UringFeatures) -> io::Result<Self> {
+        let ring = set_up(features)?;
+        let buffers = Buffers::register(&ring, features.incremental_buffers)?;
         let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         let mut enter_fd = ring.as_raw_fd();
-        if let Some(registered) = register_ring(&ring) {
+        if features.registered_ring
+            && let Some(registered) = register_ring(&ring)
+        {
             enter_fd = registered;
             enter_flags |= EnterFlags::REGISTERED_RING;
         }
@@ -376,9 +379,9 @@ struct Buffers {
 }
 
 impl Buffers {
-    fn register(ring: &IoUring) -> io::Result<Self> {
+    fn register(ring: &IoUring, incremental: bool) -> io::Result<Self> {
         let mut buffers = Self::new(BUFFERS, BUFFER_BYTES)?;
-        if buffers.register_with(ring, PBUF_RING_INC).is_err() {
+        if !incremental || buffers.register_with(ring, PBUF_RING_INC).is_err() {
             buffers = Self::new(WHOLE_BUFFERS, WHOLE_BUFFER_BYTES)?;
             buffers.register_with(ring, 0)?;
         }

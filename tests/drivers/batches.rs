@@ -30,7 +30,7 @@ impl SendStates for One {
     }
 }
 
-fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
+pub(crate) fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
     let mut driver = driver().expect("there are descriptors left");
     let mut far = attach_one(&mut driver, 0);
     let mut outbox = Outbox::default();

@@ -23,7 +23,7 @@ fn who_never_waits_catches_up() {
     drivers().for_each(|kind| on_driver!(kind, check));
 }
 
-fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
+pub(crate) fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
     let mut driver = driver().expect("there are descriptors left");
     let peers: Vec<UnixStream> = (0..CONNECTIONS)
         .map(|index| {

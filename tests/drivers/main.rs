@@ -7,6 +7,7 @@ mod support;
 mod batches;
 mod catching_up;
 mod many_failures;
+mod older_kernels;
 mod second_send;
 mod two_flushes;
 mod urgent_data;

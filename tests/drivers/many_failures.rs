@@ -21,7 +21,7 @@ fn the_next_wait_tells_of_every_send_that_failed() {
     drivers().for_each(|kind| on_driver!(kind, check));
 }
 
-fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
+pub(crate) fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
     let mut driver = driver().expect("there are descriptors left");
     let mut batch = SendBatch::default();
     for index in 0..CONNECTIONS {

@@ -12,7 +12,7 @@ use std::{
 use rustix::event::EventfdFlags;
 
 use super::{
-    Event, READABLE, Ring, Span,
+    Event, READABLE, Ring, Span, UringFeatures,
     batching::{Batching, RUN_AT_ONCE},
     proof::prove,
     sockets::{Done, Sockets},
@@ -62,9 +62,19 @@ impl Uring {
     /// this driver needs (Linux 6.0); `Unsupported` where it does not do what it should; others
     /// as with every descriptor and all memory.
     pub fn new() -> io::Result<Self> {
+        Self::with_features(UringFeatures::ALL)
+    }
+
+    /// The same with only some of the optional features of the kernel.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`new`](Self::new).
+    #[doc(hidden)]
+    pub fn with_features(features: UringFeatures) -> io::Result<Self> {
         let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
         let mut driver = Self {
-            ring: Ring::new()?,
+            ring: Ring::new(features)?,
             clock: Clock::start(),
             woke: Duration::ZERO,
             wake: Arc::new(rustix::event::eventfd(0, flags)?),
