@@ -259,7 +259,9 @@ impl Ring {
 
     /// Takes all the completions that are there; whether the kernel has more, for which to enter.
     pub(super) fn take_events(&mut self, events: &mut Vec<Event>) -> bool {
-        events.append(&mut self.taken);
+        if !self.taken.is_empty() {
+            events.append(&mut self.taken);
+        }
         events.extend(self.ring.completion().map(Event::from));
         let has_more = self.ring.submission().cq_overflow();
         if !has_more && self.parts == Parts::Submitted {

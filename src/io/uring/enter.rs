@@ -35,7 +35,7 @@ impl Ring {
             if left == 0 && self.parts == Parts::Queued {
                 self.parts = Parts::Submitted;
             }
-            if left < queued || left == 0 {
+            if self.refused_since.is_some() && (left < queued || left == 0) {
                 self.refused_since = None;
             }
             let error = match result {
