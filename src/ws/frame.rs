@@ -253,9 +253,15 @@ mod tests {
         let mut taken = 0;
         for rules in roles.map(|role| Rules::new(role, small)) {
             for (first, second) in (0..=255).flat_map(|a| (0..=255).map(move |b| (a, b))) {
-                for (length, bytes) in
-                    [([0, 9], 40), ([0, 200], 208), ([1, 44], 308), ([1, 45], 309)]
-                {
+                // 125 would fit the short form, which is the only one that is allowed for it.
+                for (length, bytes) in [
+                    ([0, 9], 40),
+                    ([0, 125], 133),
+                    ([0, 126], 134),
+                    ([0, 200], 208),
+                    ([1, 44], 308),
+                    ([1, 45], 309),
+                ] {
                     let mut input = vec![7; bytes];
                     input[..4].copy_from_slice(&[first, second, length[0], length[1]]);
                     let Some(common) = parse_common(&input, &rules) else { continue };
