@@ -5,7 +5,7 @@ mod support;
 
 use std::{sync::mpsc, time::Duration};
 
-use support::{BINARY, CLOSE, Events, Log, TEXT, config, script, serve, serve_with};
+use support::{BINARY, CLOSE, Client, Events, Log, TEXT, config, script, serve, serve_with};
 use wireloop::{Echo, Handle, HandleError, Routes, Session, Socket, ws::CloseCode};
 
 #[test]
@@ -320,6 +320,65 @@ fn a_panic_in_a_session_closes_its_connection_with_1011_and_no_other() {
         server.upgrade("/drop").close();
         other.send_text("unharmed");
         other.expect_text("unharmed");
+    });
+}
+
+/// Otherwise a peer that reads nothing before it has sent everything would be taken for one that
+/// does not answer.
+#[test]
+fn a_connection_that_closes_receives_though_its_output_waits() {
+    const OUTPUT_BYTES: usize = 32 << 20;
+    let (log, events) = Events::new();
+    let routes = || {
+        let log = log.clone();
+        script(move |socket| {
+            let (message, end) = (log.clone(), log.clone());
+            socket.send_binary(&vec![5; OUTPUT_BYTES], |_, _, _| {});
+            socket.close(CloseCode::NORMAL, "").expect("it is open");
+            socket.read_message(move |_, socket, received| {
+                message.say(received);
+                socket.read_message(move |_, _, received| end.say(received));
+            });
+        })
+    };
+    serve(routes, |server| {
+        let mut client = Client::connect_narrow(server.address());
+        client.upgrade("/");
+        client.send_text("I have read nothing");
+        events.expect("Text(\"I have read nothing\")");
+        client.send_close(1000, "nor have I now");
+        events.expect("Closed { code: 1000, reason: \"nor have I now\" }");
+    });
+}
+
+/// A session that closes and does not read would otherwise have what still comes kept for it.
+#[test]
+fn what_arrives_for_a_session_that_has_closed_is_dropped_unless_it_reads() {
+    struct Late(Log);
+    impl Session for Late {
+        fn start(&mut self, socket: &mut Socket<'_, Self>) {
+            socket.close(CloseCode::NORMAL, "").expect("it is open");
+        }
+
+        fn pong(&mut self, socket: &mut Socket<'_, Self>, _payload: &[u8]) {
+            socket.read_message(|session, _, received| session.0.say(received));
+        }
+    }
+    let (log, events) = Events::new();
+    let routes = || {
+        let log = log.clone();
+        Routes::new().websocket("/", move |_request, protocols| {
+            Ok(protocols.none().session(Late(log.clone())))
+        })
+    };
+    serve(routes, |server| {
+        let mut client = server.upgrade("/");
+        client.send_text("nobody reads");
+        client.send_frame(true, support::PONG, b"read now");
+        client.send_text("the session reads");
+        client.expect_closing(1000);
+        events.expect("Text(\"the session reads\")");
+        events.expect_none();
     });
 }
 

@@ -12,8 +12,8 @@ use std::{
 };
 
 use support::{
-    BINARY, Binary, CONTINUATION, Client, Events, PING, TEXT, config, drivers, frame, handshake,
-    script, serve_with,
+    BINARY, Binary, CONTINUATION, Client, Events, PING, PONG, TEXT, config, drivers, frame,
+    handshake, script, serve_with,
 };
 use wireloop::{Config, Echo, Handle, Routes};
 
@@ -198,6 +198,57 @@ fn a_session_that_never_reads_stops_its_peer() {
     );
 }
 
+/// How much that is: 64 KiB and the receive that exceeds them.
+#[test]
+fn what_a_session_does_not_read_is_received_up_to_its_bound() {
+    serve_with(
+        Config::default(),
+        || script(|_socket| {}),
+        |server| {
+            let mut client = server.upgrade("/");
+            client.send_frame(true, BINARY, &[1; 60_000]);
+            client.ping_and_wait(b"within the bound");
+            // One write, and so one receive: with the pong the bound has been exceeded.
+            let ping = frame(true, PING, [0; 4], b"at the bound");
+            client.send_raw(&[ping, frame(true, BINARY, [0; 4], &[1; 10_000])].concat());
+            client.expect_frame(true, PONG, b"at the bound");
+            client.send_frame(true, PING, b"beyond the bound");
+            client.expect_silence(SOON);
+            server.stop();
+            client.expect_close(1001);
+        },
+    );
+}
+
+/// What other threads send waits for the end of a fragmented message. That is output which the peer
+/// has not taken, and has the same limit.
+#[test]
+fn messages_that_wait_for_the_end_of_another_have_a_limit() {
+    let (sender, receiver) = mpsc::channel::<Handle>();
+    let (log, events) = Events::new();
+    let routes = || {
+        let (sender, log) = (sender.clone(), log.clone());
+        script(move |socket| {
+            let log = log.clone();
+            socket.send_binary_fragment(b"begun", false, |_, _, _| {});
+            socket.read_message(move |_, _, received| log.say(received));
+            sender.send(socket.handle()).expect("the test waits");
+        })
+    };
+    let limits = config(|config| config.send_queue_bytes = 1 << 20);
+    serve_with(limits, routes, |server| {
+        let mut client = server.upgrade("/");
+        let handle = receiver.recv().expect("the session starts");
+        // The last one finds more than the limit.
+        for _ in 0..3 {
+            handle.send_binary(vec![7; 1 << 20]).expect("the inbox has room");
+        }
+        events.expect("Failed(SendQueueFull)");
+        client.expect_frame(false, BINARY, b"begun");
+        client.expect_closing(1008);
+    });
+}
+
 #[test]
 fn a_silent_peer_is_pinged_and_a_vanished_one_disconnected() {
     let (log, events) = Events::new();
@@ -217,12 +268,12 @@ fn a_silent_peer_is_pinged_and_a_vanished_one_disconnected() {
         for _ in 0..3 {
             let (is_final, opcode, payload) = client.read_frame();
             assert_eq!((is_final, opcode), (true, PING));
-            client.send_frame(true, support::PONG, &payload);
+            client.send_frame(true, PONG, &payload);
         }
         // Anything else that arrives is a sign of life, too.
         assert_eq!(client.read_frame().1, PING);
         client.send_frame(true, PING, b"I live");
-        client.expect_frame(true, support::PONG, b"I live");
+        client.expect_frame(true, PONG, b"I live");
         assert_eq!(client.read_frame().1, PING);
         events.expect_none();
         client.expect_gone();

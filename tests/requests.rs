@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use support::{Client, TEXT, frame, handshake, script, serve};
 use wireloop::{
     Echo, Request, Routes, Session, Socket,
-    http::{Refusal, Response},
+    http::{Body, Refusal, Response, Source, SourceError},
 };
 
 /// Says its path.
@@ -221,7 +221,7 @@ fn the_producer_sees_the_request_and_adds_to_the_answer() {
 fn a_refusal_has_a_status_headers_and_a_body() {
     let routes = || {
         Routes::new().websocket::<Echo>("/busy", |_request, _protocols| {
-            let body = wireloop::http::Body::Bytes(b"come back later"[..].into());
+            let body = Body::Bytes(b"come back later"[..].into());
             let retry = HeaderName::from_static("retry-after");
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE)
                 .header(retry, HeaderValue::from_static("120"))
@@ -245,6 +245,39 @@ fn a_client_that_ends_its_direction_still_gets_its_answers() {
         client.shutdown();
         assert_eq!(client.read_response().text(), "/pages/a");
         assert_eq!(client.read_response().text(), "/pages/b");
+        client.expect_eof();
+    });
+}
+
+/// Produces zeros.
+struct Zeros;
+
+impl Source for Zeros {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        buffer.fill(0);
+        Ok(buffer.len())
+    }
+}
+
+/// A request behind it is not answered any more.
+#[test]
+fn a_server_that_stops_ends_the_response_that_it_is_sending() {
+    const BODY_BYTES: usize = 32 << 20;
+    let routes = || {
+        routes().get("/zeros", |_: &Request<'_>| {
+            let body = Body::Stream { length: BODY_BYTES as u64, source: Box::new(Zeros) };
+            Response::new(StatusCode::OK).body(body)
+        })
+    };
+    serve(routes, |server| {
+        let mut witness = server.upgrade("/echo");
+        // More than the kernel keeps for a peer that does not read.
+        let mut client = Client::connect_narrow(server.address());
+        client.send_raw((get("/zeros") + &get("/pages/next")).as_bytes());
+        assert_eq!(client.read_head().status, 200);
+        server.stop();
+        witness.expect_close(1001);
+        assert!(client.read_bytes(BODY_BYTES).iter().all(|byte| *byte == 0));
         client.expect_eof();
     });
 }

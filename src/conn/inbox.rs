@@ -166,3 +166,61 @@ impl fmt::Display for HandleError {
 }
 
 impl std::error::Error for HandleError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: Token = Token { index: 0, generation: 1 };
+
+    fn send(payload_bytes: usize) -> Command {
+        Command::Send { token: TOKEN, kind: Kind::Binary, payload: vec![0; payload_bytes] }
+    }
+
+    fn close() -> Command {
+        Command::Close { token: TOKEN, code: CloseCode::NORMAL, reason: String::new() }
+    }
+
+    #[test]
+    fn a_full_inbox_refuses_all_but_the_end_until_it_is_taken() {
+        let inbox = Inbox::new(Waker::new(|| {}));
+        // Twice: what was taken counts no more.
+        for _ in 0..2 {
+            assert_eq!(inbox.push(send(INBOX_BYTES_MAX - COMMAND_BYTES)), Ok(()));
+            assert_eq!(inbox.push(send(1)), Ok(()), "it is full only beyond its limit");
+            assert_eq!(inbox.push(send(1)), Err(HandleError::Full));
+            assert_eq!(inbox.push(close()), Err(HandleError::Full));
+            assert_eq!(inbox.push(Command::Stop), Ok(()), "a server can always be stopped");
+            assert_eq!(inbox.take().len(), 3);
+        }
+    }
+
+    #[test]
+    fn commands_without_a_payload_fill_the_inbox_as_well() {
+        let inbox = Inbox::new(Waker::new(|| {}));
+        let room = INBOX_BYTES_MAX / COMMAND_BYTES + 1;
+        let accepted = (0..2 * room).take_while(|_| inbox.push(close()).is_ok()).count();
+        assert_eq!(accepted, room);
+    }
+
+    #[test]
+    fn the_first_command_wakes_the_worker_and_the_others_do_not() {
+        let wakes = Arc::new(Mutex::new(0));
+        let counter = Arc::clone(&wakes);
+        let inbox = Inbox::new(Waker::new(move || *counter.lock().unwrap() += 1));
+        for round in 1..=2 {
+            (0..3).for_each(|_| inbox.push(close()).unwrap());
+            assert_eq!(*wakes.lock().unwrap(), round);
+            inbox.take();
+        }
+    }
+
+    #[test]
+    fn an_inbox_that_is_closed_refuses_everything() {
+        let inbox = Inbox::new(Waker::new(|| {}));
+        inbox.push(close()).unwrap();
+        inbox.close();
+        assert_eq!(inbox.push(Command::Stop), Err(HandleError::Stopped));
+        assert_eq!(inbox.take().len(), 0);
+    }
+}
