@@ -6,8 +6,10 @@ mod support;
 
 mod batches;
 mod catching_up;
+mod full_pass;
 mod many_failures;
 mod older_kernels;
+mod second_flush;
 mod second_send;
 mod two_flushes;
 mod urgent_data;

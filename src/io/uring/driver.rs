@@ -403,3 +403,34 @@ impl Driver for Uring {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// The kernel reads the bytes of a send until its completion, which must not be taken for that
+    /// of the next connection in the same place.
+    #[test]
+    fn a_connection_is_not_closed_before_its_send_has_ended() {
+        const TOKEN: Token = Token { index: 0, generation: 1 };
+        // Where there is no io_uring there is nothing to test.
+        let Ok(mut driver) = Uring::new() else { return };
+        let (near, _far) = UnixStream::pair().unwrap();
+        driver.attach(TOKEN, near.into()).unwrap();
+        // More than a pair of sockets takes.
+        driver.send(TOKEN, vec![0; 8 << 20]);
+        driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        assert!(driver.ring.has_send(Kind::Send.tag(TOKEN)), "it waits for the peer");
+        driver.close(TOKEN);
+        loop {
+            let is_closed = matches!(driver.next(), Some(Completion::Closed { token: TOKEN }));
+            if is_closed {
+                break;
+            }
+            driver.wait(Some(Duration::from_secs(20)), &mut Vec::new()).unwrap();
+        }
+        assert!(!driver.ring.has_send(Kind::Send.tag(TOKEN)), "it is closed too early");
+    }
+}

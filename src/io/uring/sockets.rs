@@ -448,3 +448,34 @@ impl Sockets {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    const TOKEN: Token = Token { index: 0, generation: 1 };
+
+    /// Cost only: a connection that is looked at too often would be polled between any two messages.
+    #[test]
+    fn quiet_connections_are_looked_for_once_a_second() {
+        // Where there is no io_uring there is nothing to test.
+        let Ok(mut ring) = Ring::new() else { return };
+        let (near, _far) = UnixStream::pair().unwrap();
+        let mut sockets = Sockets::default();
+        sockets.add(TOKEN, near.into());
+        sockets.receive(TOKEN, &mut ring).unwrap();
+        let start = Duration::from_secs(7);
+        sockets.look_for_quiet(start, &mut ring).unwrap();
+        assert_eq!(sockets.next_look(), Some(start + QUIET_AFTER));
+        for early in [Duration::ZERO, QUIET_AFTER - Duration::from_nanos(1)] {
+            sockets.look_for_quiet(start + early, &mut ring).unwrap();
+            assert_eq!(sockets.next_look(), Some(start + QUIET_AFTER));
+            assert_eq!(sockets.open(TOKEN).unwrap().operation, Operation::Receive);
+        }
+        sockets.look_for_quiet(start + QUIET_AFTER, &mut ring).unwrap();
+        assert_eq!(sockets.open(TOKEN).unwrap().operation, Operation::Cancelled);
+        assert_eq!(sockets.next_look(), None, "there is no other connection");
+    }
+}
