@@ -180,6 +180,33 @@ mod tests {
     }
 
     #[test]
+    fn a_pass_is_late_some_time_after_it_is_over() {
+        let (mut driver, mut pace) = pace();
+        driver.advance(LATE_TIME - Duration::from_nanos(1));
+        spend_all(&mut pace);
+        assert!(pace.is_over() && !pace.is_late());
+        driver.advance(Duration::from_nanos(1));
+        (0..LOOK_TURNS).for_each(|_| pace.begin_turn());
+        assert!(pace.is_late());
+        pace.begin_pass(driver.now());
+        assert!(!pace.is_late());
+    }
+
+    #[test]
+    fn a_pass_leaves_something_over_if_it_is_over_or_a_turn_was_cut() {
+        let (mut driver, mut pace) = pace();
+        assert!(!pace.leaves_over());
+        spend_all(&mut pace);
+        pace.begin_turn();
+        assert!(pace.leaves_over(), "a turn was cut, though not this one");
+        pace.begin_pass(driver.now());
+        assert!(!pace.leaves_over());
+        driver.advance(PASS_TIME);
+        (0..LOOK_TURNS).for_each(|_| pace.begin_turn());
+        assert!(pace.leaves_over(), "the time is over, though no turn was cut");
+    }
+
+    #[test]
     fn bytes_count_as_work() {
         let (_, mut pace) = pace();
         pace.charge(SHARE as usize * UNIT_BYTES);
