@@ -54,6 +54,7 @@ pub mod http;
 pub mod io;
 pub mod server;
 pub mod session;
+mod sync;
 pub mod ws;
 
 pub use config::{Compression, Config};

@@ -67,7 +67,7 @@ const LAYERS: [Layer; 6] = [
     },
     Layer {
         name: "conn",
-        own: &["conn", "ws", "http", "io", "config", "error", "Config", "Error"],
+        own: &["conn", "ws", "http", "io", "config", "error", "sync", "Config", "Error"],
         crates: &["std", "http", "slab", "tracing"],
         never: &[
             "std::net::TcpStream",
@@ -81,7 +81,7 @@ const LAYERS: [Layer; 6] = [
     },
     Layer {
         name: "server",
-        own: &["server", "conn", "io", "session", "config", "error", "Config", "Error"],
+        own: &["server", "conn", "io", "session", "config", "error", "sync", "Config", "Error"],
         crates: &["std", "tracing"],
         never: &[],
     },

@@ -2,11 +2,12 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use crate::{
     io::{Token, Waker},
+    sync::{Mutex, MutexGuard},
     ws::{CloseCode, Kind},
 };
 
@@ -222,5 +223,35 @@ mod tests {
         inbox.close();
         assert_eq!(inbox.push(Command::Stop), Err(HandleError::Stopped));
         assert_eq!(inbox.take().len(), 0);
+    }
+}
+
+/// Tests that Shuttle runs: a wake-up that is lost leaves the worker waiting, which it reports.
+#[cfg(all(test, shuttle))]
+mod interleavings {
+    use shuttle::{check_random, thread};
+
+    use super::*;
+    use crate::sync::{ORDERS, Signal};
+
+    #[test]
+    fn the_worker_hears_of_every_command() {
+        check_random(
+            || {
+                let signal = Arc::new(Signal::default());
+                let wakes = Arc::clone(&signal);
+                let inbox = Arc::new(Inbox::new(Waker::new(move || wakes.raise())));
+                for _ in 0..2 {
+                    let inbox = Arc::clone(&inbox);
+                    thread::spawn(move || (0..2).for_each(|_| inbox.push(Command::Stop).unwrap()));
+                }
+                let mut taken = 0;
+                while taken < 4 {
+                    signal.wait();
+                    taken += inbox.take().len();
+                }
+            },
+            ORDERS,
+        );
     }
 }

@@ -4,13 +4,16 @@
 
 use std::{
     net::SocketAddr,
+    sync::{Arc, PoisonError},
+};
+
+use crate::{
+    io::Waker,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
 };
-
-use crate::io::Waker;
 
 /// A connection that was accepted, and its peer's address.
 type Accepted<S> = (S, Option<SocketAddr>);
@@ -201,5 +204,48 @@ mod tests {
         assert_eq!(Arc::strong_count(&stream), 1, "all have been dropped");
         assert_eq!(balance.0[1].connections(), 0);
         assert!((0..10).all(|_| deal()), "there is nobody to hand them to");
+    }
+}
+
+/// Tests that Shuttle runs: a wake-up that is lost leaves a worker waiting, which it reports.
+#[cfg(all(test, shuttle))]
+mod interleavings {
+    use shuttle::{check_random, thread};
+
+    use super::*;
+    use crate::sync::{ORDERS, Signal};
+
+    const ACCEPTED: usize = 10;
+
+    /// One worker deals connections; the other takes what it is handed until `ends` says so.
+    fn deal(ends: fn(usize) -> bool) {
+        let signal = Arc::new(Signal::default());
+        let wakes = Arc::clone(&signal);
+        let balance = Arc::new(Balance::new(2));
+        let dealer = balance.seat(0, Waker::new(|| {}));
+        let taker = balance.seat(1, Waker::new(move || wakes.raise()));
+        let taking = thread::spawn(move || {
+            let mut taken = 0;
+            while !ends(taken) {
+                signal.wait();
+                taken += taker.take().len();
+            }
+            (taken, taker.close())
+        });
+        let kept = (0..ACCEPTED).filter(|number| dealer.deal((*number, None)).is_some()).count();
+        let (taken, closed) = taking.join().unwrap();
+        assert_eq!(kept + taken + closed, ACCEPTED, "no connection is lost, and none counts twice");
+        assert_eq!(balance.0[0].connections(), kept);
+        assert_eq!(balance.0[1].connections(), taken);
+    }
+
+    #[test]
+    fn a_worker_hears_of_what_it_is_handed() {
+        check_random(|| deal(|taken| taken >= 3), ORDERS);
+    }
+
+    #[test]
+    fn no_connection_is_lost_on_a_worker_that_stops() {
+        check_random(|| deal(|taken| taken >= 1), ORDERS);
     }
 }

@@ -1,6 +1,8 @@
 //! Where workers wait for each other before the first one accepts.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Opens when all workers have arrived. It stays closed for ever if one of them fails before.
 ///
@@ -89,5 +91,37 @@ mod tests {
             assert!(waiting.into_iter().all(|thread| !thread.join().expect("it returns")));
         });
         assert!(!gate.arrive());
+    }
+}
+
+/// Tests that Shuttle runs: a worker that nobody wakes is reported.
+#[cfg(all(test, shuttle))]
+mod interleavings {
+    use std::sync::Arc;
+
+    use shuttle::{check_random, thread};
+
+    use super::*;
+    use crate::sync::ORDERS;
+
+    /// Whether the gate has let each of three workers pass, of which so many fail before.
+    fn passes(failing: usize) -> Vec<bool> {
+        let gate = Arc::new(Gate::new(3));
+        let threads = [0, 1, 2].map(|number| {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || {
+                let has_passed = number >= failing && gate.arrive();
+                // As `EndsOthers` does.
+                gate.fail();
+                has_passed
+            })
+        });
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    }
+
+    #[test]
+    fn all_workers_pass_or_none() {
+        check_random(|| assert_eq!(passes(0), [true; 3]), ORDERS);
+        check_random(|| assert_eq!(passes(1), [false; 3]), ORDERS);
     }
 }

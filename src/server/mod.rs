@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     thread,
 };
 
@@ -28,6 +28,7 @@ use crate::{
     conn::{Command, Inbox},
     io::{Driver, Epoll, Permits, Uring, sys},
     session::{Routes, RoutesError},
+    sync::{Mutex, MutexGuard},
 };
 
 /// A server: routes, limits, addresses.
@@ -373,5 +374,42 @@ mod tests {
             })
         });
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+    }
+}
+
+/// Tests that Shuttle runs: a worker that is not stopped is reported.
+#[cfg(all(test, shuttle))]
+mod interleavings {
+    use shuttle::{check_random, thread};
+
+    use super::*;
+    use crate::{
+        io::Waker,
+        sync::{ORDERS, Signal},
+    };
+
+    #[test]
+    fn every_worker_is_stopped_once_whether_it_starts_before_or_after() {
+        check_random(
+            || {
+                let stopper = Stopper::default();
+                let workers = [(); 2].map(|()| {
+                    let stopper = stopper.clone();
+                    thread::spawn(move || {
+                        let signal = Arc::new(Signal::default());
+                        let wakes = Arc::clone(&signal);
+                        let inbox = Arc::new(Inbox::new(Waker::new(move || wakes.raise())));
+                        stopper.register(Arc::clone(&inbox));
+                        signal.wait();
+                        inbox.take().len()
+                    })
+                });
+                stopper.stop();
+                stopper.stop();
+                let commands = workers.map(|worker| worker.join().unwrap());
+                assert_eq!(commands, [1, 1]);
+            },
+            ORDERS,
+        );
     }
 }
