@@ -287,6 +287,9 @@ impl fmt::Debug for Waker {
     }
 }
 
+/// How much room a batch keeps, in bytes.
+const BATCH_BYTES_KEPT: usize = 1 << 20;
+
 /// The output of a pass: one buffer, and which part of it goes to which connection.
 ///
 /// ```
@@ -349,7 +352,7 @@ impl SendBatch {
     pub fn clear(&mut self) {
         self.sends.clear();
         self.bytes.clear();
-        self.bytes.shrink_to(1 << 20);
+        self.bytes.shrink_to(BATCH_BYTES_KEPT);
         self.emptied = self.emptied.wrapping_add(1);
     }
 }

@@ -39,7 +39,7 @@ use self::{
     setup::{BUFFER_BYTES, BUFFERS, WHOLE_BUFFER_BYTES, WHOLE_BUFFERS, set_up},
     span::Span,
 };
-use super::SendBatch;
+use super::{BATCH_BYTES_KEPT, SendBatch};
 
 /// The group of the receive buffers.
 const GROUP: u16 = 0;
@@ -179,6 +179,14 @@ impl Ring {
     /// Whether sends of the batch have not been submitted.
     pub(super) fn has_queued_parts(&self) -> bool {
         self.parts == Parts::Queued
+    }
+
+    /// Gives back the memory of a batch that has been sent, if a long message has grown it: the
+    /// next one may be a long time off.
+    pub(super) fn release_batch(&mut self) {
+        if self.parts == Parts::Done && self.batch.bytes.capacity() > BATCH_BYTES_KEPT {
+            self.batch.clear();
+        }
     }
 
     /// The batch that was taken last.

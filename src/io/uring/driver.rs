@@ -204,6 +204,7 @@ impl Uring {
         self.batching.passed(self.sockets.done.len() - before, want);
         self.note_round(events, want, timeout, armed);
         self.listeners.begin_pass();
+        self.ring.release_batch();
         self.sockets.finish_closing(&self.ring);
         self.woke = self.now();
         self.batching.look(self.woke, sys::processor_time);
