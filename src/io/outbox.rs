@@ -17,7 +17,10 @@ use std::{collections::HashMap, io, time::Duration};
 
 use super::{Driver, SendBatch, Token, Unsent};
 
-/// The output of a worker's connections. See the [module](self).
+/// The output of a worker's connections. The order of calls in a pass is that of the driver's
+/// [contract](super#the-contract): [`wait`](Self::wait), [`next_result`](Self::next_result) until it
+/// returns `None`, then [`begin`](Self::begin) and [`submit`](Self::submit) for each connection that
+/// sends, [`sent`](Self::sent) for each send that has completed, and [`flush`](Self::flush).
 #[derive(Debug, Default)]
 pub struct Outbox {
     batch: SendBatch,

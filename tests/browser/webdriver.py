@@ -81,6 +81,11 @@ class Browser:
         self.command("POST", self.element(selector) + "/clear")
 
     def type(self, selector, text):
+        if max(text) > "\uffff":
+            # ChromeDriver types characters of the Basic Multilingual Plane only.
+            self.script("document.querySelector(arguments[0]).focus()", selector)
+            self.devtools("Input.insertText", text=text)
+            return
         self.command("POST", self.element(selector) + "/value", text=text)
 
     def alert_is_open(self):
