@@ -5,8 +5,13 @@ mod support;
 
 use std::{sync::mpsc, time::Duration};
 
+use http::StatusCode;
 use support::{BINARY, CLOSE, Client, Events, Log, TEXT, config, script, serve, serve_with};
-use wireloop::{Echo, Handle, HandleError, Routes, Session, Socket, ws::CloseCode};
+use wireloop::{
+    Echo, Handle, HandleError, Routes, Session, Socket,
+    http::{Body, Response, Source, SourceError},
+    ws::CloseCode,
+};
 
 #[test]
 fn a_session_closes_with_a_code_and_reads_until_the_peers_close() {
@@ -413,5 +418,57 @@ fn nothing_is_read_or_answered_after_a_close_frame() {
         client.send_raw(&bytes);
         client.expect_close(1000);
         client.expect_eof();
+    });
+}
+
+/// A session, or the source of a response, that panics when it is dropped.
+struct Fragile;
+
+impl Session for Fragile {
+    fn start(&mut self, _: &mut Socket<'_, Self>) {}
+}
+
+impl Source for Fragile {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        Ok(buffer.len())
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        panic!("it panics while it is dropped");
+    }
+}
+
+/// The source of a response was dropped where nothing caught that, when its peer had gone: the
+/// worker ended, and with it the server.
+#[test]
+fn a_panic_in_the_drop_of_a_session_or_a_source_ends_its_connection_only() {
+    let routes = || {
+        Routes::new()
+            .websocket("/", |_, protocols| Ok(protocols.none().session(Fragile)))
+            .websocket("/echo", |_, protocols| Ok(protocols.none().session(Echo)))
+            .get("/endless", |_: &wireloop::Request<'_>| {
+                let body = Body::Stream { length: 1 << 40, source: Box::new(Fragile) };
+                Response::new(StatusCode::OK).body(body)
+            })
+    };
+    serve(routes, |server| {
+        let mut other = server.upgrade("/echo");
+        let session = server.upgrade("/");
+        let mut download = server.connect();
+        download.send_raw(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        download.read_bytes(100_000);
+        for peer in [session, download] {
+            let socket = peer.socket();
+            // A reset.
+            socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).expect("it is open");
+        }
+        server.upgrade("/").close();
+        let _stays_until_the_server_stops = server.upgrade("/");
+        other.send_text("served");
+        other.expect_text("served");
+        server.stop();
+        other.expect_close(1001);
     });
 }

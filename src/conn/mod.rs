@@ -377,7 +377,10 @@ impl Connection {
         self.since = now;
         self.measured = Measured::Nothing;
         let ended = std::mem::replace(&mut self.state, State::Terminating(Termination::Flushing));
-        drop(ended);
+        // What a session or the source of a response owns is the application's.
+        if catch_unwind(AssertUnwindSafe(|| drop(ended))).is_err() {
+            tracing::error!("a session or a source panicked while it was dropped");
+        }
     }
 
     /// The connection is of no more use; `error` is what its session is told.
@@ -409,10 +412,6 @@ impl Connection {
             }
             State::Terminating(_) => {}
         }
-        let now = cx.tick();
-        // What the session owns may panic again while it is dropped.
-        if catch_unwind(AssertUnwindSafe(|| self.terminate(now))).is_err() {
-            tracing::error!("a session panicked while it was dropped");
-        }
+        self.terminate(cx.tick());
     }
 }
