@@ -8,6 +8,9 @@ use crate::{
     io::{Driver, Permits},
 };
 
+/// How far apart two lines in the log about the same trouble are at least.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long accepting pauses when there is no room for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -21,8 +24,28 @@ pub(super) struct Accepting<S> {
     listeners: usize,
     /// When accepting is tried again, if it pauses.
     again: Option<Tick>,
-    /// Whether accepting failed last, which was logged then.
-    has_failed: bool,
+    failures: Failures,
+}
+
+/// Failures to accept. Under overload there is one for each connection that ends, which would be a
+/// line in the log each time.
+#[derive(Debug, Default)]
+struct Failures {
+    count: usize,
+    logged: Option<Tick>,
+}
+
+impl Failures {
+    /// Counts a failure. Returns how many there have been since the last line in the log, if it is
+    /// time for another one.
+    fn count(&mut self, now: Tick) -> Option<usize> {
+        self.count += 1;
+        let is_due = self.logged.is_none_or(|logged| logged.after(LOG_INTERVAL).has_come(now));
+        is_due.then(|| {
+            self.logged = Some(now);
+            std::mem::take(&mut self.count)
+        })
+    }
 }
 
 impl<S> Accepting<S> {
@@ -34,7 +57,7 @@ impl<S> Accepting<S> {
         listeners: usize,
     ) -> Self {
         driver.limit_accepts(permits.clone());
-        Self { permits, seat, listeners, again: None, has_failed: false }
+        Self { permits, seat, listeners, again: None, failures: Failures::default() }
     }
 
     /// Begins to accept.
@@ -49,10 +72,9 @@ impl<S> Accepting<S> {
 
     /// A connection was accepted. Returns it if this worker is to have it.
     pub(super) fn deal(
-        &mut self,
+        &self,
         accepted: (S, Option<SocketAddr>),
     ) -> Option<(S, Option<SocketAddr>)> {
-        self.has_failed = false;
         match &self.seat {
             Some(seat) => seat.deal(accepted),
             None => Some(accepted),
@@ -67,8 +89,8 @@ impl<S> Accepting<S> {
     /// Without descriptors or memory accepting pauses; it goes on when a connection has ended, or
     /// after a moment. Those that exist are not concerned.
     pub(super) fn failed(&mut self, driver: &mut impl Driver, error: &io::Error, now: Tick) {
-        if !std::mem::replace(&mut self.has_failed, true) {
-            tracing::warn!(%error, "cannot accept: connections wait until this is over");
+        if let Some(times) = self.failures.count(now) {
+            tracing::warn!(%error, times, "cannot accept: connections wait until this is over");
         }
         self.pause(driver, now);
     }
@@ -118,5 +140,21 @@ impl<S> Accepting<S> {
         }
         self.again = None;
         self.begin(driver);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_to_accept_are_logged_once_a_minute_with_their_number() {
+        let mut failures = Failures::default();
+        let mut lines = Vec::new();
+        for tenth in 0..1300 {
+            let now = Tick::at(Duration::from_millis(100 * tenth));
+            lines.extend(failures.count(now).map(|times| (tenth, times)));
+        }
+        assert_eq!(lines, [(0, 1), (600, 600), (1200, 600)]);
     }
 }
