@@ -1,5 +1,7 @@
 //! One worker: one thread, one driver, one loop.
 
+mod turns;
+
 use std::{
     collections::VecDeque,
     io,
@@ -286,57 +288,6 @@ impl<D: Driver> Worker<D> {
                 // A server opens no connections.
                 Completion::Connected { .. } => {}
             }
-        }
-    }
-
-    /// Gives so many connections a turn that have more input than one turn takes, or at least one
-    /// of them.
-    fn take_held(&mut self, turns: usize) {
-        for _ in 0..turns {
-            if let Some(token) = self.held.next_other() {
-                self.resume(token);
-            }
-            if self.cx.desk.pace.is_over() {
-                break;
-            }
-        }
-    }
-
-    /// Gives a connection the input that is held for it.
-    fn resume(&mut self, token: Token) {
-        let Some(mut entry) = self.held.take(token) else { return };
-        let Some(connection) = self.connections.get(token) else { return };
-        if entry.is_empty() {
-            // It has sent nothing more since its last turn.
-            if connection.is_receiving() {
-                self.driver.receive(token);
-            }
-            return;
-        }
-        let takes_input = connection.is_receiving();
-        let turn = self.cx.turn_to(token, connection);
-        connection.resume(if takes_input { entry.bytes() } else { &mut [] }, turn);
-        let desk = &mut self.cx.desk;
-        let left = if desk.pace.is_cut() { desk.left_bytes } else { 0 };
-        let left = if takes_input { left } else { entry.bytes().len() };
-        entry.keep(left);
-        let end = entry.end.take_if(|_| takes_input && !desk.pace.is_cut());
-        self.held.put(token, entry);
-        self.settle(token);
-        if let Some(end) = end {
-            self.held.remove(token);
-            self.receive_ended(token, end);
-        } else if !self.cx.desk.pace.is_cut()
-            && self.connections.get(token).is_some_and(|connection| connection.is_receiving())
-        {
-            self.driver.receive(token);
-            self.held.queue(token, false);
-        }
-    }
-
-    fn receive_ended(&mut self, token: Token, result: io::Result<()>) {
-        if let Some(result) = self.held.end(token, result) {
-            self.with(token, |connection, turn| connection.receive_ended(result, turn));
         }
     }
 
