@@ -29,6 +29,16 @@ pub struct Config {
     /// sends when more than this waits has the connection closed with 1008, so the most that is
     /// kept is this and one message.
     pub send_queue_bytes: usize,
+    /// How much the peers of all connections may make the server hold, in bytes: incomplete requests
+    /// and messages, input that waits for its turn, output that waits for its peer, and 128 bytes
+    /// for each connection. `None`: a quarter of what the machine, the process's control groups and
+    /// its limit on address space grant. It is divided among the workers.
+    ///
+    /// Above three quarters of it, upgrades are refused with 503 and nothing is received from
+    /// connections that hold more than the average; above all of it, those that hold most are ended,
+    /// WebSockets with close code 1013, requests with 503. What a session, a handler or the source of
+    /// a response keeps is not counted.
+    pub memory_bytes: Option<usize>,
     /// How messages are compressed for clients that offer it; `None`: not at all.
     pub compression: Option<Compression>,
     /// How many connections the server has at a time: 1,000,000; at least one. Beyond, they wait
@@ -67,6 +77,7 @@ impl Default for Config {
             receive_bytes: 128 << 10,
             turn_work: 1024,
             send_queue_bytes: 1 << 20,
+            memory_bytes: None,
             compression: Some(Compression::default()),
             connections: 1_000_000,
             handshake_timeout: Duration::from_secs(10),

@@ -23,6 +23,9 @@ pub enum Error {
     /// The peer does not take its output: more than
     /// [`Config::send_queue_bytes`](crate::Config::send_queue_bytes) wait.
     SendQueueFull,
+    /// The server was short of memory, and the connection held more than others; it is closed with
+    /// 1013. See [`Config::memory_bytes`](crate::Config::memory_bytes).
+    MemoryShort,
     /// The connection ended before the message could be sent.
     Closed,
 }
@@ -37,6 +40,7 @@ impl fmt::Display for Error {
             Self::CloseTimeout => f.write_str("the peer did not answer the close in time"),
             Self::MessageTooSlow => f.write_str("the message arrives too slowly"),
             Self::SendQueueFull => f.write_str("the peer does not take its output"),
+            Self::MemoryShort => f.write_str("the server is short of memory"),
             Self::Closed => f.write_str("the connection has ended"),
         }
     }

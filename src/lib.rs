@@ -58,7 +58,7 @@ mod sync;
 pub mod ws;
 
 pub use config::{Compression, Config};
-pub use conn::{Frame, Handle, HandleError, Received};
+pub use conn::{Counters, Frame, Handle, HandleError, Received};
 pub use error::Error;
 pub use server::{DriverKind, Pin, Server, ServerError, Stopper};
 pub use session::{Echo, Handler, Request, Routes, RoutesError, Session, Socket, StaticFiles};

@@ -133,6 +133,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE", default_value = "1m", value_parser = size, help_heading = "Limits")]
     send_queue: usize,
 
+    /// Memory that all peers together may make the server hold; near it, upgrades get 503, beyond
+    /// it, the connections that hold most are closed with 1013. Default: a quarter of what the
+    /// machine or the control group grants
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Limits")]
+    memory: Option<usize>,
+
     /// Time to send a request head
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Deadlines")]
     handshake_timeout: Duration,
@@ -237,6 +243,7 @@ impl Arguments {
         config.frames.fragments = self.max_fragments;
         config.receive_bytes = self.receive_bytes;
         config.send_queue_bytes = self.send_queue;
+        config.memory_bytes = self.memory;
         config.compression = self.compression();
         config.handshake_timeout = self.handshake_timeout;
         config.keep_alive_timeout = self.keep_alive_timeout;

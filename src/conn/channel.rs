@@ -188,6 +188,14 @@ impl Link {
         self.rare_mut().is_broken = true;
     }
 
+    /// How much memory this takes, in bytes, beyond what few connections have.
+    #[inline]
+    pub(super) fn memory_bytes(&self) -> usize {
+        let Some(rare) = &self.rare else { return 0 };
+        let deflation = rare.deflation.as_ref().map_or(0, Deflation::memory_bytes);
+        rare.held_bytes + deflation
+    }
+
     fn held_bytes(&self) -> usize {
         self.rare.as_ref().map_or(0, |rare| rare.held_bytes)
     }
@@ -290,6 +298,7 @@ impl Channel<'_> {
         let code = match &error {
             Error::Protocol(error) => ProtocolError::close_code(*error),
             Error::SendQueueFull | Error::MessageTooSlow => CloseCode::POLICY_VIOLATION,
+            Error::MemoryShort => CloseCode::TRY_AGAIN_LATER,
             _ => CloseCode::INTERNAL_ERROR,
         };
         let reason = error.to_string();

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{AnySession, Connection, Inbox, Tick, echo::Echo, pace::Pace, tick::Millis};
+use super::{AnySession, Connection, Inbox, Memory, Tick, echo::Echo, pace::Pace, tick::Millis};
 use crate::{
     Config,
     config::Compression,
@@ -104,6 +104,8 @@ pub(crate) struct Desk {
     pub(crate) left_bytes: usize,
     /// The same: input that the connection had kept and has not taken, which comes before that.
     pub(crate) left_kept: Vec<u8>,
+    /// What the connections hold.
+    pub(crate) memory: Memory,
     /// Where output is appended.
     pub(crate) outbox: Outbox,
     pub(super) deflater: Deflater,
@@ -115,7 +117,7 @@ pub(crate) struct Desk {
 impl Context {
     /// The context of a worker. What inflating takes apart from the message is taken now, so that
     /// no peer makes the process grow by more than its message.
-    pub(crate) fn new(shared: Shared, clock: Clock) -> Self {
+    pub(crate) fn new(shared: Shared, clock: Clock, memory: Memory) -> Self {
         let config = &shared.config;
         let compression = config.compression.clone().unwrap_or_default();
         let mut workspace = Workspace::new();
@@ -129,6 +131,7 @@ impl Context {
             left_bytes: 0,
             left_kept: Vec::new(),
             date: Date::default(),
+            memory,
             outbox: Outbox::default(),
             deflater: Deflater::new(compression.level, compression.threshold_bytes),
             echo: Echo::default(),

@@ -108,7 +108,7 @@ impl Connection {
     }
 
     /// Pings, misses a pong, ends a read that has waited for too long, or a message that arrives
-    /// too slowly.
+    /// too slowly. What has not been received from for want of memory is ended.
     fn check_active(&mut self, output: &Output, cx: &mut Context) {
         let (now, seen) = (cx.tick(), cx.desk.seen());
         let rate = MinRate::of(&cx.desk.shared.config);
@@ -119,8 +119,12 @@ impl Connection {
         if let Some(rate) = rate.filter(|_| self.measured == Measured::Received)
             && self.meter.received_deadline(rate).has_come(seen)
             && !self.meter.receives_enough(rate, now)
-            && self.incoming == Incoming::Receiving
+            && matches!(self.incoming, Incoming::Receiving | Incoming::Short)
         {
+            if self.incoming == Incoming::Short {
+                self.begin_shedding(cx);
+                return;
+            }
             let mut channel = Channel { link: &mut active.link, desk: &mut cx.desk };
             channel.fail(Error::MessageTooSlow);
             return;
@@ -129,7 +133,9 @@ impl Connection {
         if !self.ping_deadline(active, now, &cx.desk.shared).has_come(seen) {
             return;
         }
-        if active.link.awaits_pong || output.queued_bytes > 0 {
+        if self.incoming == Incoming::Short {
+            self.begin_shedding(cx);
+        } else if active.link.awaits_pong || output.queued_bytes > 0 {
             if self.meter.takes(&mut self.measured, output, rate, now) {
                 self.since = now;
             } else {

@@ -11,8 +11,8 @@ use crate::{
     ws::{CloseCode, Kind},
 };
 
-/// How many bytes of messages may wait in a worker's inbox.
-const INBOX_BYTES_MAX: usize = 64 << 20;
+/// How many bytes of messages may wait in a worker's inbox, if its memory budget allows it.
+pub(crate) const INBOX_BYTES_MAX: usize = 64 << 20;
 
 /// What one command costs beside its payload, in bytes.
 const COMMAND_BYTES: usize = 128;
@@ -39,6 +39,8 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     queue: Mutex<Queue>,
+    /// How many bytes may wait.
+    limit: usize,
     waker: Waker,
 }
 
@@ -51,8 +53,8 @@ struct Queue {
 }
 
 impl Inbox {
-    pub(crate) fn new(waker: Waker) -> Self {
-        Self { queue: Mutex::default(), waker }
+    pub(crate) fn new(waker: Waker, limit: usize) -> Self {
+        Self { queue: Mutex::default(), limit, waker }
     }
 
     /// Adds a command and wakes the worker if it has none yet.
@@ -66,7 +68,7 @@ impl Inbox {
         if queue.is_closed {
             return Err(HandleError::Stopped);
         }
-        if queue.bytes > INBOX_BYTES_MAX && !matches!(command, Command::Stop) {
+        if queue.bytes > self.limit && !matches!(command, Command::Stop) {
             return Err(HandleError::Full);
         }
         queue.bytes += cost;
@@ -151,7 +153,8 @@ impl Handle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandleError {
-    /// More than 64 MiB wait for the worker.
+    /// More than 64 MiB wait for the worker, or an eighth of its
+    /// [memory](crate::Config::memory_bytes), whichever is less.
     Full,
     /// The server has stopped.
     Stopped,
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_full_inbox_refuses_all_but_the_end_until_it_is_taken() {
-        let inbox = Inbox::new(Waker::new(|| {}));
+        let inbox = Inbox::new(Waker::new(|| {}), INBOX_BYTES_MAX);
         // Twice: what was taken counts no more.
         for _ in 0..2 {
             assert_eq!(inbox.push(send(INBOX_BYTES_MAX - COMMAND_BYTES)), Ok(()));
@@ -198,7 +201,7 @@ mod tests {
 
     #[test]
     fn commands_without_a_payload_fill_the_inbox_as_well() {
-        let inbox = Inbox::new(Waker::new(|| {}));
+        let inbox = Inbox::new(Waker::new(|| {}), INBOX_BYTES_MAX);
         let room = INBOX_BYTES_MAX / COMMAND_BYTES + 1;
         let accepted = (0..2 * room).take_while(|_| inbox.push(close()).is_ok()).count();
         assert_eq!(accepted, room);
@@ -208,7 +211,7 @@ mod tests {
     fn the_first_command_wakes_the_worker_and_the_others_do_not() {
         let wakes = Arc::new(Mutex::new(0));
         let counter = Arc::clone(&wakes);
-        let inbox = Inbox::new(Waker::new(move || *counter.lock().unwrap() += 1));
+        let inbox = Inbox::new(Waker::new(move || *counter.lock().unwrap() += 1), INBOX_BYTES_MAX);
         for round in 1..=2 {
             (0..3).for_each(|_| inbox.push(close()).unwrap());
             assert_eq!(*wakes.lock().unwrap(), round);
@@ -218,7 +221,7 @@ mod tests {
 
     #[test]
     fn an_inbox_that_is_closed_refuses_everything() {
-        let inbox = Inbox::new(Waker::new(|| {}));
+        let inbox = Inbox::new(Waker::new(|| {}), INBOX_BYTES_MAX);
         inbox.push(close()).unwrap();
         inbox.close();
         assert_eq!(inbox.push(Command::Stop), Err(HandleError::Stopped));
@@ -240,7 +243,8 @@ mod interleavings {
             || {
                 let signal = Arc::new(Signal::default());
                 let wakes = Arc::clone(&signal);
-                let inbox = Arc::new(Inbox::new(Waker::new(move || wakes.raise())));
+                let inbox =
+                    Arc::new(Inbox::new(Waker::new(move || wakes.raise()), INBOX_BYTES_MAX));
                 for _ in 0..2 {
                     let inbox = Arc::clone(&inbox);
                     thread::spawn(move || (0..2).for_each(|_| inbox.push(Command::Stop).unwrap()));

@@ -16,6 +16,7 @@ mod context;
 mod deadlines;
 mod echo;
 mod inbox;
+mod memory;
 mod opening;
 mod pace;
 mod ping;
@@ -25,11 +26,13 @@ mod slab;
 mod tick;
 
 pub use inbox::{Handle, HandleError};
+pub use memory::Counters;
 pub use session::{Frame, Received};
 
 pub(crate) use channel::Channel;
 pub(crate) use context::{Answer, Application, Context, Desk, Shared, Turn};
-pub(crate) use inbox::{Command, Inbox};
+pub(crate) use inbox::{Command, INBOX_BYTES_MAX, Inbox};
+pub(crate) use memory::Memory;
 pub(crate) use progress::Output;
 pub(crate) use session::AnySession;
 pub(crate) use slab::Connections;
@@ -71,16 +74,20 @@ pub(crate) struct Connection {
     meter: Meter,
     measured: Measured,
     incoming: Incoming,
+    /// Whether the memory budget has an entry for it.
+    is_holder: bool,
     output: SendState,
     state: State,
 }
 
 /// The peer's direction of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Incoming {
+pub(crate) enum Incoming {
     /// The driver does not receive.
     #[default]
     Paused,
+    /// The same, because the worker is short of memory.
+    Short,
     /// The driver has been told to receive.
     Receiving,
     /// The peer has ended its direction.
@@ -124,6 +131,7 @@ impl Connection {
             meter: Meter { since: now, bytes: 0 },
             measured: Measured::default(),
             incoming: Incoming::default(),
+            is_holder: false,
             output: SendState::default(),
             state: State::Accepting(Box::new(Opening::new(peer))),
         }
@@ -254,20 +262,36 @@ impl Connection {
         self.advance(&mut Input::new(&mut []), &mut cx);
     }
 
-    /// Whether the driver is to start (`Some(true)`) or stop (`Some(false)`) receiving, now that
-    /// `pending_bytes` of output wait.
-    pub(crate) fn change_receiving(&mut self, pending_bytes: usize) -> Option<bool> {
+    /// What the driver is to do now about receiving, if that changes: `pending_bytes` of output
+    /// wait, and the worker may be short of memory.
+    pub(crate) fn change_receiving(
+        &mut self,
+        pending_bytes: usize,
+        is_short: bool,
+    ) -> Option<Incoming> {
         if matches!(self.state, State::Terminating(Termination::Closing)) {
             // The driver knows the connection no more.
             return None;
         }
-        let wanted =
-            if self.wants_receive(pending_bytes) { Incoming::Receiving } else { Incoming::Paused };
-        let is_open = matches!(self.incoming, Incoming::Receiving | Incoming::Paused);
-        (is_open && wanted != self.incoming).then(|| {
+        let wanted = match self.wants_receive(pending_bytes) {
+            false => Incoming::Paused,
+            true if is_short && !self.is_closing() => Incoming::Short,
+            true => Incoming::Receiving,
+        };
+        let has_ended = matches!(self.incoming, Incoming::Ended | Incoming::Broken);
+        (!has_ended && wanted != self.incoming).then(|| {
             self.incoming = wanted;
-            wanted == Incoming::Receiving
+            wanted
         })
+    }
+
+    /// Whether what arrives is not kept, since the connection ends.
+    fn is_closing(&self) -> bool {
+        match &self.state {
+            State::Accepting(_) => false,
+            State::Active(active) => active.link.sender.is_closed(),
+            State::Terminating(_) => true,
+        }
     }
 
     /// What is to be done to the socket next, once.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ::http::{Method, StatusCode, Version};
+use ::http::{HeaderValue, Method, StatusCode, Version, header};
 
 use super::{Answer, AnySession, Desk};
 use crate::{
@@ -107,6 +107,18 @@ impl Opening {
     /// Ends the connection with the response that is being sent.
     pub(super) fn end_after_response(&mut self) {
         self.is_last = true;
+    }
+
+    /// How much memory this takes, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.kept.bytes.capacity()
+    }
+
+    /// Refuses the request that is arriving, because memory is short.
+    pub(super) fn refuse(&mut self, desk: &mut Desk) {
+        if self.phase() == Phase::Head {
+            self.respond(short_of_memory(), &self.at_last(), desk);
+        }
     }
 
     /// What the connection waits for.
@@ -274,6 +286,13 @@ impl Kept {
     }
 }
 
+/// The response to a request for which there is no memory.
+fn short_of_memory() -> Response {
+    let text = "The server is overloaded: try again later.\n";
+    let response = Response::text(StatusCode::SERVICE_UNAVAILABLE, text);
+    response.header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+}
+
 /// Asks the application for its answer.
 fn handle(request: Request<'_>, peer: Option<SocketAddr>, desk: &mut Desk) -> Handled {
     let after = After {
@@ -283,6 +302,9 @@ fn handle(request: Request<'_>, peer: Option<SocketAddr>, desk: &mut Desk) -> Ha
         keep_alive: request.keep_alive() && !request.framing().has_body() && !request.is_upgrade(),
         http10: request.version() < Version::HTTP_11,
     };
+    if request.is_upgrade() && desk.memory.refuses_upgrade() {
+        return Handled::Response(short_of_memory(), after);
+    }
     let Desk { shared, outbox, .. } = desk;
     let compression = shared.config.compression.as_ref();
     match shared.application.answer(request, peer, compression, outbox.buffer()) {

@@ -33,6 +33,8 @@ pub struct Outbox {
     /// What the driver reports of the batch that was flushed last; empty between waits.
     unsent: Vec<Unsent>,
     results: Vec<(Token, io::Result<()>)>,
+    /// The connections whose send of the last batch was cut short.
+    blocked: Vec<Token>,
     /// What waits for peers. Invariant: a connection that is [idle](SendState::is_idle) has no
     /// entry.
     queues: HashMap<Token, Queue>,
@@ -61,6 +63,12 @@ struct Queue {
     in_flight_bytes: usize,
     /// What is sent after it.
     waiting: Vec<u8>,
+}
+
+impl Queue {
+    fn memory_bytes(&self) -> usize {
+        size_of::<(Token, Self)>() + self.in_flight_bytes + self.waiting.capacity()
+    }
 }
 
 /// How far the last output of a connection has got.
@@ -110,6 +118,7 @@ impl Outbox {
         states: &mut impl SendStates,
     ) -> io::Result<()> {
         let timeout = if self.is_busy() { Some(Duration::ZERO) } else { timeout };
+        self.blocked.clear();
         driver.wait(timeout, &mut self.unsent)?;
         if !self.unsent.is_empty() || !self.flushed.is_empty() {
             self.settle(states);
@@ -124,7 +133,10 @@ impl Outbox {
         for Unsent { token, result } in unsent.drain(..) {
             let Some(state) = states.send_state(token) else { continue };
             match result {
-                Ok(left) => self.blocked(token, left, state),
+                Ok(left) => {
+                    self.block(token, left, state);
+                    self.blocked.push(token);
+                }
                 Err(error) => {
                     self.give_up(token, state);
                     self.results.push((token, Err(error)));
@@ -149,6 +161,12 @@ impl Outbox {
     /// [`sent`](Self::sent) is to be called for it.
     pub fn next_result(&mut self) -> Option<(Token, io::Result<()>)> {
         self.results.pop()
+    }
+
+    /// The connections for whose peers something waits since the last [`wait`](Self::wait), because
+    /// the kernel did not take it as a whole.
+    pub fn blocked(&self) -> &[Token] {
+        &self.blocked
     }
 
     /// Begins the output of a connection: what is appended to the [`buffer`](Self::buffer) is its
@@ -252,9 +270,20 @@ impl Outbox {
         self.queues.get(&token).map_or(0, |queue| queue.in_flight_bytes + queue.waiting.len())
     }
 
+    /// How much memory is taken by what waits for the peer, in bytes.
+    #[inline]
+    pub fn memory_bytes(&self, token: Token, state: &SendState) -> usize {
+        if state.is_idle() { 0 } else { self.queue_memory_bytes(token) }
+    }
+
+    #[inline(never)]
+    fn queue_memory_bytes(&self, token: Token) -> usize {
+        self.queues.get(&token).map_or(0, Queue::memory_bytes)
+    }
+
     /// The driver still has `bytes` of the last send. What the batch holds already for the
     /// connection goes behind it.
-    fn blocked(&mut self, token: Token, bytes: usize, state: &mut SendState) {
+    fn block(&mut self, token: Token, bytes: usize, state: &mut SendState) {
         let queue = self.queues.entry(token).or_default();
         if state.batch == self.batch.number()
             && let Some(bytes) = self.batch.withdraw(token)

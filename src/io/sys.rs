@@ -188,6 +188,17 @@ pub fn raise_file_limit() -> u64 {
     }
 }
 
+/// How much memory the machine has, in bytes (sysinfo(2)).
+pub(crate) fn machine_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(info.mem_unit.into())
+}
+
+/// How much address space the process may have, in bytes (`RLIMIT_AS`).
+pub(crate) fn address_space_limit() -> Option<u64> {
+    getrlimit(Resource::As).current
+}
+
 /// Has the C library give memory back to the kernel when it is freed, if it was a block of 128 KiB
 /// or more. By itself glibc raises that bound to 32 MiB with the first such blocks, and after a
 /// burst of long messages hundreds of megabytes stay with the process. Does nothing with other C

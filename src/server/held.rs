@@ -134,6 +134,15 @@ impl Held {
         }
     }
 
+    /// How much memory is taken by what is held for the connection, in bytes.
+    pub(super) fn memory_bytes(&self, token: Token) -> usize {
+        if self.entries.is_empty() {
+            return 0;
+        }
+        let entry = self.entries.get(&token);
+        entry.map_or(0, |entry| size_of::<(Token, Entry)>() + entry.bytes.capacity())
+    }
+
     /// How many of the others stand in line.
     pub(super) fn others(&self) -> usize {
         self.others.len()

@@ -10,6 +10,7 @@ use std::{
 
 mod accepting;
 mod balance;
+mod budget;
 mod deadlines;
 mod driver_kind;
 mod gate;
@@ -25,7 +26,7 @@ pub use worker::Worker;
 use self::{balance::Balance, gate::Gate, listeners::Listeners, placement::Placement};
 use crate::{
     Config,
-    conn::{Command, Inbox},
+    conn::{Command, Counters, Inbox, Memory},
     io::{Driver, Epoll, Permits, Uring, sys},
     session::{Routes, RoutesError},
     sync::{Mutex, MutexGuard},
@@ -52,6 +53,7 @@ pub struct Server {
     shares_address: bool,
     listeners: Listeners,
     stopper: Stopper,
+    counters: Counters,
 }
 
 impl Server {
@@ -66,6 +68,7 @@ impl Server {
             shares_address: false,
             listeners: Listeners::default(),
             stopper: Stopper::default(),
+            counters: Counters::default(),
         }
     }
 
@@ -137,6 +140,11 @@ impl Server {
         self.stopper.clone()
     }
 
+    /// How often memory was short.
+    pub fn counters(&self) -> Counters {
+        self.counters.clone()
+    }
+
     /// Serves until it is [stopped](Stopper::stop), and all connections have ended.
     ///
     /// # Errors
@@ -144,14 +152,17 @@ impl Server {
     /// [`ServerError::Worker`] if a worker could not start, and then no connection was accepted; or
     /// if its driver failed, and then the others have been stopped.
     pub fn run(self) -> Result<(), ServerError> {
-        let Self { routes, config, workers, pin, driver, listeners, stopper, .. } = self;
+        let Self { routes, config, workers, pin, driver, listeners, stopper, counters, .. } = self;
         let routes = routes.checked().map_err(ServerError::Routes)?;
         let routes = routes.listening_on(listeners.addresses());
         let placement = Placement::new(workers, pin);
         let workers = placement.workers;
         // None at all would be a server that waits for ever.
         let permits = Permits::new(config.connections.max(1));
+        let memory_bytes = budget::of_server(&config);
         let plan = Plan {
+            worker_memory_bytes: memory_bytes / workers,
+            counters,
             routes: Arc::new(routes),
             config: Arc::new(config),
             permits,
@@ -162,7 +173,7 @@ impl Server {
         };
         let listeners = listeners.per_worker(workers)?;
         let (driver, why) = driver.choose().map_err(ServerError::Driver)?;
-        tracing::info!(workers, %driver, why, "serving");
+        tracing::info!(workers, %driver, why, memory = %budget::text(memory_bytes), "serving");
         let work = |number, listeners| match driver {
             DriverKind::IoUring => {
                 plan.work(number, listeners, |bytes| Ok(Uring::new()?.receive_bytes(bytes)))
@@ -175,6 +186,9 @@ impl Server {
 
 /// What the workers have in common.
 struct Plan {
+    /// How much the connections of one worker may hold.
+    worker_memory_bytes: usize,
+    counters: Counters,
     routes: Arc<Routes>,
     config: Arc<Config>,
     permits: Permits,
@@ -221,7 +235,8 @@ impl Plan {
             tracing::warn!(%error, processor, "a worker is not pinned");
         }
         let driver = driver(self.config.receive_bytes)?;
-        let inbox = Arc::new(Inbox::new(driver.waker()));
+        let (memory_bytes, inbox_bytes) = budget::divide(self.worker_memory_bytes);
+        let inbox = Arc::new(Inbox::new(driver.waker(), inbox_bytes));
         let seat = self.balance.seat(number, driver.waker());
         let mut worker = Worker::with_others(
             driver,
@@ -229,6 +244,7 @@ impl Plan {
             Arc::clone(&self.config),
             Arc::clone(&inbox),
             self.permits.clone(),
+            Memory::new(memory_bytes, self.counters.clone()),
             Some(seat),
             listeners,
         )?;
@@ -343,6 +359,8 @@ mod tests {
     #[test]
     fn no_worker_accepts_before_the_last_one_has_its_driver() {
         let plan = Plan {
+            worker_memory_bytes: 1 << 20,
+            counters: Counters::default(),
             routes: Arc::default(),
             config: Arc::default(),
             permits: Permits::new(2),
@@ -398,7 +416,8 @@ mod interleavings {
                     thread::spawn(move || {
                         let signal = Arc::new(Signal::default());
                         let wakes = Arc::clone(&signal);
-                        let inbox = Arc::new(Inbox::new(Waker::new(move || wakes.raise())));
+                        let inbox =
+                            Arc::new(Inbox::new(Waker::new(move || wakes.raise()), 1 << 20));
                         stopper.register(Arc::clone(&inbox));
                         signal.wait();
                         inbox.take().len()

@@ -1,5 +1,6 @@
 //! One worker: one thread, one driver, one loop.
 
+mod shedding;
 mod turns;
 
 use std::{
@@ -13,14 +14,15 @@ use std::{
 use super::{
     accepting::Accepting,
     balance::Seat,
+    budget,
     deadlines::Deadlines,
     held::{Held, LITTLE_BYTES},
 };
 use crate::{
     Config,
     conn::{
-        Application, Command, Connection, Connections, Context, Inbox, Output, Shared, Step, Tick,
-        Turn,
+        Application, Command, Connection, Connections, Context, Counters, Inbox, Incoming, Memory,
+        Output, Shared, Step, Tick, Turn,
     },
     io::{Completion, Driver, Permits, Token},
     session::Routes,
@@ -50,6 +52,8 @@ pub struct Worker<D: Driver> {
     has_commands: bool,
     /// Connections that have yet to be ended, and how.
     ending: Vec<Token>,
+    /// Connections that are to be ended for want of memory, the largest first.
+    shedding: VecDeque<Token>,
     end: fn(&mut Connection, Turn<'_>),
     /// Whether a pass has left something over, so that the next one is not to wait.
     leaves_over: bool,
@@ -73,22 +77,26 @@ impl<D: Driver> Worker<D> {
         config: Arc<Config>,
         listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
-        let inbox = Arc::new(Inbox::new(driver.waker()));
+        let (memory_bytes, inbox_bytes) = budget::divide(budget::of_server(&config));
+        let inbox = Arc::new(Inbox::new(driver.waker(), inbox_bytes));
         let permits = Permits::new(config.connections.max(1));
+        let memory = Memory::new(memory_bytes, Counters::default());
         let mut worker =
-            Self::with_others(driver, routes, config, inbox, permits, None, listeners)?;
+            Self::with_others(driver, routes, config, inbox, permits, memory, None, listeners)?;
         worker.accept();
         Ok(worker)
     }
 
     /// A worker that shares the limit on connections with others, and deals what it accepts. It
     /// accepts nothing before [`accept`](Self::accept).
+    #[expect(clippy::too_many_arguments, reason = "each is of another kind")]
     pub(super) fn with_others(
         mut driver: D,
         application: Arc<dyn Application>,
         config: Arc<Config>,
         inbox: Arc<Inbox>,
         permits: Permits,
+        memory: Memory,
         seat: Option<Seat<D::Stream>>,
         listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
@@ -98,7 +106,8 @@ impl<D: Driver> Worker<D> {
         }
         let start = driver.now();
         let accepting = Accepting::new(&mut driver, permits, seat, count);
-        let cx = Context::new(Shared::new(config, application, inbox), driver.clock().clone());
+        let shared = Shared::new(config, application, inbox);
+        let cx = Context::new(shared, driver.clock().clone(), memory);
         Ok(Self {
             driver,
             cx,
@@ -111,6 +120,7 @@ impl<D: Driver> Worker<D> {
             commands: VecDeque::new(),
             has_commands: false,
             ending: Vec::new(),
+            shedding: VecDeque::new(),
             end: Connection::stop,
             leaves_over: false,
             round: None,
@@ -147,6 +157,7 @@ impl<D: Driver> Worker<D> {
         self.cx.desk.now = self.driver.now();
         self.set_date();
         self.cx.desk.pace.begin_pass(self.cx.desk.now);
+        self.count_blocked();
         while let Some((token, result)) = self.cx.desk.outbox.next_result() {
             self.sent(token, result);
         }
@@ -158,6 +169,7 @@ impl<D: Driver> Worker<D> {
             self.repeat(|worker| worker.ending.pop().map(|token| worker.with(token, worker.end)));
         }
         self.sweep();
+        self.keep_budget();
         self.cx.desk.outbox.flush(&mut self.driver, |_| {});
         if self.leaves_over || self.cx.desk.pace.leaves_over() {
             self.leaves_over = self.has_work();
@@ -201,7 +213,8 @@ impl<D: Driver> Worker<D> {
         }
         let now = Tick::at(self.driver.now());
         let sweep = (self.connections.len() > 0).then(|| self.deadlines.next_sweep());
-        let times = [sweep, self.accepting.again(), self.stopping];
+        let look = self.cx.desk.memory.next_look();
+        let times = [sweep, self.accepting.again(), look, self.stopping];
         let next = times.into_iter().flatten().reduce(Tick::min)?;
         Some(next.until(now))
     }
@@ -226,6 +239,7 @@ impl<D: Driver> Worker<D> {
             || !self.commands.is_empty()
             || !self.ending.is_empty()
             || !self.due.is_empty()
+            || !self.shedding.is_empty()
     }
 
     /// Takes what earlier passes have left over and comes first. Returns how many connections wait
@@ -251,6 +265,7 @@ impl<D: Driver> Worker<D> {
                         connection.arrived(bytes.len(), Tick::at(self.cx.desk.now));
                         self.held.add(token, bytes);
                         self.driver.pause_receive(token);
+                        self.count_memory(token);
                         continue;
                     }
                     let turn = self.cx.turn_to(token, connection);
@@ -352,9 +367,11 @@ impl<D: Driver> Worker<D> {
     fn attach(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
         let tick = self.tick();
         let token = self.connections.insert(|generation| Connection::new(generation, peer, tick));
+        self.cx.desk.memory.opened();
         if let Err(error) = self.driver.attach(token, stream) {
             tracing::warn!(%error, "a connection cannot be watched and is closed");
             self.connections.remove(token);
+            self.cx.desk.memory.closed(token);
             self.accepting.ended(&mut self.driver, tick);
             return;
         }
@@ -375,6 +392,7 @@ impl<D: Driver> Worker<D> {
 
     fn closed(&mut self, token: Token) {
         self.connections.remove(token);
+        self.cx.desk.memory.closed(token);
         self.held.remove(token);
         self.deadlines.set(token.index, self.tick().far());
         let tick = self.tick();
@@ -430,17 +448,30 @@ impl<D: Driver> Worker<D> {
             }
             None => {}
         }
-        match connection.change_receiving(pending) {
+        self.deadlines.lower(token.index, connection.deadline(tick, &self.cx.desk.shared));
+        self.count_memory(token);
+        self.change_receiving(token, pending);
+    }
+
+    /// Begins to receive from a connection or stops, if that changes.
+    fn change_receiving(&mut self, token: Token, pending_bytes: usize) {
+        let Some(connection) = self.connections.get(token) else { return };
+        let memory = &mut self.cx.desk.memory;
+        match connection.change_receiving(pending_bytes, !memory.may_receive(token)) {
             // What is held comes first.
-            Some(true) if self.held.has(token) => {
+            Some(Incoming::Receiving) if self.held.has(token) => {
                 self.held.queue(token, false);
                 self.leaves_over = true;
             }
-            Some(true) => self.driver.receive(token),
-            Some(false) => self.driver.pause_receive(token),
+            Some(Incoming::Receiving) => self.driver.receive(token),
+            Some(change) => {
+                if change == Incoming::Short {
+                    memory.pause(token, Tick::at(self.cx.desk.now));
+                }
+                self.driver.pause_receive(token);
+            }
             None => {}
         }
-        self.deadlines.lower(token.index, connection.deadline(tick, &self.cx.desk.shared));
     }
 }
 

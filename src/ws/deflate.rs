@@ -11,6 +11,9 @@ const EMPTY_BLOCK_END: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// An empty block without its end: an empty message (section 7.2.3.6).
 const EMPTY_MESSAGE: [u8; 1] = [0x00];
 
+/// What a compressor takes at most, about.
+const COMPRESSOR_BYTES: usize = 320 << 10;
+
 /// The windows that a compressor can have, as their binary logarithms. RFC 7692 also knows 8, with
 /// which zlib's format without a header cannot be written.
 const WINDOW_BITS: std::ops::RangeInclusive<u8> = 9..=15;
@@ -48,6 +51,11 @@ impl Deflation {
     /// The context of the messages that this end receives.
     pub fn receives(&self) -> Context {
         self.receives
+    }
+
+    /// How much memory the connection has for this, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        if self.own.is_some() { COMPRESSOR_BYTES } else { 0 }
     }
 }
 

@@ -15,6 +15,9 @@ const TAIL: [u8; 6] = [0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
 /// How far back a block may refer (RFC 1951 section 2).
 const WINDOW_BYTES: usize = 32 << 10;
 
+/// What a decompressor takes, about.
+const STREAM_BYTES: usize = 45 << 10;
+
 /// The least room for what is inflated.
 const OUTPUT_BYTES_MIN: usize = 4 << 10;
 
@@ -104,6 +107,12 @@ impl Inflation {
     /// Whether there is nothing to be kept.
     pub(super) fn is_empty(&self) -> bool {
         self.stream.is_none() && self.history.0.is_empty()
+    }
+
+    /// How much memory this takes, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let stream = if self.stream.is_some() { STREAM_BYTES } else { 0 };
+        size_of::<Self>() + stream + self.history.0.capacity()
     }
 
     /// Checks a part of a text message that is read in parts.

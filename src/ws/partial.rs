@@ -218,6 +218,15 @@ impl Partial {
         !self.head.is_empty() || (self.message.is_some() && !self.frames.is_empty())
     }
 
+    /// How much memory this takes, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.head.capacity()
+            + self.bytes.capacity()
+            + self.frames.capacity() * size_of::<Frame>()
+            + self.inflation.as_ref().map_or(0, |inflation| inflation.memory_bytes())
+    }
+
     pub(super) fn is_mid_message(&self) -> bool {
         self.is_mid_message
     }

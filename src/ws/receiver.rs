@@ -243,6 +243,12 @@ impl Receiver {
         self.partial.as_ref().map_or(0, |partial| partial.backlog_bytes())
     }
 
+    /// How much memory is taken by what is incomplete or waits, in bytes: none, if nothing is.
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.memory_bytes())
+    }
+
     /// Whether the next data continues a message of which a part was returned as
     /// [`Event::Frame`].
     pub fn is_mid_message(&self) -> bool {

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use wireloop::{Config, DriverKind, Routes, Server, ServerError, Stopper, http::Hosts};
+use wireloop::{Config, Counters, DriverKind, Routes, Server, ServerError, Stopper, http::Hosts};
 
 pub(crate) use binary::Binary;
 pub(crate) use client::{
@@ -75,6 +75,7 @@ pub(crate) fn serve_with(config: Config, routes: impl Fn() -> Routes, test: impl
 pub(crate) struct TestServer {
     address: SocketAddr,
     stopper: Stopper,
+    counters: Counters,
     ended: Receiver<Result<(), ServerError>>,
 }
 
@@ -100,13 +101,19 @@ impl TestServer {
     pub(crate) fn run(server: Server) -> Self {
         let address = server.addresses().next().expect("it listens on an address");
         let stopper = server.stopper();
+        let counters = server.counters();
         let (end, ended) = mpsc::channel();
         thread::spawn(move || end.send(server.run()));
-        Self { address, stopper, ended }
+        Self { address, stopper, counters, ended }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How often memory was short.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// A connection on which nothing has been sent.

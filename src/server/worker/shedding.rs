@@ -1,0 +1,54 @@
+//! What a worker does about its memory budget; see [`conn::memory`](crate::conn::Memory).
+
+use super::Worker;
+use crate::{
+    conn::Connection,
+    io::{Driver, Token},
+};
+
+impl<D: Driver> Worker<D> {
+    /// Notes how much memory a connection takes now.
+    #[inline]
+    pub(super) fn count_memory(&mut self, token: Token) {
+        let Some(connection) = self.connections.get(token) else { return };
+        let desk = &mut self.cx.desk;
+        let output = desk.outbox.memory_bytes(token, connection.output());
+        let input = self.held.memory_bytes(token);
+        if let Some(bytes) = connection.change_memory(output + input) {
+            desk.memory.set(token, bytes);
+        }
+    }
+
+    /// Notes what became of the last batch.
+    pub(super) fn count_blocked(&mut self) {
+        for place in 0..self.cx.desk.outbox.blocked().len() {
+            let token = self.cx.desk.outbox.blocked()[place];
+            self.count_memory(token);
+        }
+    }
+
+    /// Ends the connections that hold most if all hold too much, and receives again from those that
+    /// waited until there is room.
+    pub(super) fn keep_budget(&mut self) {
+        let tick = self.tick();
+        let memory = &mut self.cx.desk.memory;
+        if memory.is_short() {
+            memory.log(tick);
+        }
+        if memory.is_exceeded() && self.shedding.is_empty() {
+            self.shedding = memory.largest();
+        }
+        if !self.shedding.is_empty() {
+            self.repeat(|worker| worker.shedding.pop_front().map(|token| worker.shed(token)));
+            self.leaves_over |= !self.shedding.is_empty();
+        }
+        for token in self.cx.desk.memory.take_paused(tick) {
+            self.settle(token);
+        }
+    }
+
+    fn shed(&mut self, token: Token) {
+        self.held.remove(token);
+        self.with(token, Connection::shed);
+    }
+}
