@@ -8,7 +8,7 @@
 //!
 //! 1. Above three quarters of the budget the worker is short of memory: requests to upgrade are
 //!    refused with 503, and nothing is received from connections that hold more than the average.
-//!    One that is still not received from when its next deadline comes is ended.
+//!    One that waits in this way for five seconds, or until a deadline comes, is ended.
 //! 2. Above the budget the connections that hold most are ended, until an eighth of it is free: a
 //!    WebSocket with close code 1013, a request with 503; one whose peer has not taken its output is
 //!    reset, since nothing can be sent to it.
@@ -35,6 +35,9 @@ const CONNECTION_BYTES: usize = 128;
 /// How often connections that are not received from are looked at again.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long nothing is received from a connection before it is ended.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// How far apart two lines in the log are at least.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -46,8 +49,8 @@ pub(crate) struct Memory {
     held: usize,
     connections: usize,
     holders: HashMap<Token, usize>,
-    /// Connections that are not received from.
-    paused: Vec<Token>,
+    /// Connections that are not received from, and since when.
+    paused: HashMap<Token, Tick>,
     /// When they are looked at again.
     look: Option<Tick>,
     counters: Counters,
@@ -134,7 +137,7 @@ impl Memory {
             held: 0,
             connections: 0,
             holders: HashMap::new(),
-            paused: Vec::new(),
+            paused: HashMap::new(),
             look: None,
             counters,
             logged: None,
@@ -150,6 +153,7 @@ impl Memory {
     pub(crate) fn closed(&mut self, token: Token) {
         self.connections -= 1;
         self.set(token, 0);
+        self.resume(token);
     }
 
     /// Notes how much a connection holds now.
@@ -182,11 +186,19 @@ impl Memory {
         self.holders.get(&token).is_none_or(|bytes| *bytes <= average)
     }
 
-    /// Notes that a connection is not received from until it is [looked at](Self::take_paused).
+    /// Notes that nothing is received from a connection from now on.
     pub(crate) fn pause(&mut self, token: Token, now: Tick) {
         self.counters.0.connections_paused.fetch_add(1, Ordering::Relaxed);
-        self.paused.push(token);
+        self.paused.insert(token, now);
         self.look.get_or_insert_with(|| now.after(LOOK_INTERVAL));
+    }
+
+    /// The connection is received from again, or needs not be.
+    #[inline]
+    pub(crate) fn resume(&mut self, token: Token) {
+        if !self.paused.is_empty() {
+            self.paused.remove(&token);
+        }
     }
 
     /// When connections that are not received from are looked at again.
@@ -194,13 +206,19 @@ impl Memory {
         self.look
     }
 
-    /// The connections that are not received from, when it is time to look at them again.
-    pub(crate) fn take_paused(&mut self, now: Tick) -> Vec<Token> {
-        if self.look.is_some_and(|look| look.has_come(now)) {
-            self.look = None;
-            return std::mem::take(&mut self.paused);
+    /// The connections that are not received from, if it is time to look at them again.
+    pub(crate) fn look_at_paused(&mut self, now: Tick) -> Vec<Token> {
+        if !self.look.is_some_and(|look| look.has_come(now)) {
+            return Vec::new();
         }
-        Vec::new()
+        self.look = (!self.paused.is_empty()).then(|| now.after(LOOK_INTERVAL));
+        self.paused.keys().copied().collect()
+    }
+
+    /// Whether a connection that is not received from has waited for so long that it is to be ended.
+    pub(crate) fn gives_up(&self, token: Token, now: Tick) -> bool {
+        let since = self.paused.get(&token);
+        !self.may_receive(token) && since.is_some_and(|since| since.after(PAUSE_MAX).has_come(now))
     }
 
     /// Whether an upgrade is to be refused, which is counted.
@@ -319,14 +337,20 @@ mod tests {
     }
 
     #[test]
-    fn paused_connections_are_looked_at_again_after_a_moment() {
-        let mut memory = memory(1000, &[1000]);
+    fn paused_connections_are_looked_at_every_moment_and_given_up_after_some_time() {
+        let mut memory = memory(1000, &[900, 100]);
         let start = Tick::at(Duration::ZERO);
         memory.pause(token(0), start);
-        memory.pause(token(1), start.after(Duration::from_millis(50)));
-        assert_eq!(memory.take_paused(start.after(LOOK_INTERVAL / 2)), []);
-        assert_eq!(memory.take_paused(start.after(LOOK_INTERVAL)), [token(0), token(1)]);
+        assert_eq!(memory.look_at_paused(start.after(LOOK_INTERVAL / 2)), []);
+        assert_eq!(memory.look_at_paused(start.after(LOOK_INTERVAL)), [token(0)]);
+        assert_eq!(memory.next_look(), Some(start.after(2 * LOOK_INTERVAL)));
+        assert!(!memory.gives_up(token(0), start.after(PAUSE_MAX / 2)));
+        assert!(memory.gives_up(token(0), start.after(PAUSE_MAX)));
+        memory.set(token(0), 100);
+        assert!(!memory.gives_up(token(0), start.after(PAUSE_MAX)), "there is room");
+        memory.resume(token(0));
+        assert_eq!(memory.look_at_paused(start.after(2 * LOOK_INTERVAL)), []);
         assert_eq!(memory.next_look(), None);
-        assert_eq!(memory.counters.connections_paused(), 2);
+        assert_eq!(memory.counters.connections_paused(), 1);
     }
 }

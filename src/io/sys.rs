@@ -199,14 +199,15 @@ pub(crate) fn address_space_limit() -> Option<u64> {
     getrlimit(Resource::As).current
 }
 
-/// Has the C library give memory back to the kernel when it is freed, if it was a block of 128 KiB
-/// or more. By itself glibc raises that bound to 32 MiB with the first such blocks, and after a
-/// burst of long messages hundreds of megabytes stay with the process. Does nothing with other C
+/// Has the C library give memory back to the kernel when it is freed, if it was a block of 32 KiB or
+/// more, such as a message or what waits for a peer. By itself glibc begins with 128 KiB and raises
+/// that to 32 MiB with the first such blocks, and after a burst of long messages hundreds of
+/// megabytes stay with the process. Does nothing with other C
 /// libraries. For the whole process: a program decides on it, not a library.
 pub fn give_back_freed_memory() {
     #[cfg(target_env = "gnu")]
     {
-        const BYTES: libc::c_int = 128 << 10;
+        const BYTES: libc::c_int = 32 << 10;
         // SAFETY: mallopt(3) takes two numbers. Other threads may allocate meanwhile.
         #[expect(unsafe_code, reason = "nothing wraps it")]
         let results = unsafe {

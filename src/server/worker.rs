@@ -54,6 +54,8 @@ pub struct Worker<D: Driver> {
     ending: Vec<Token>,
     /// Connections that are to be ended for want of memory, the largest first.
     shedding: VecDeque<Token>,
+    /// Connections that are not received from for want of memory, to be looked at.
+    looking: Vec<Token>,
     end: fn(&mut Connection, Turn<'_>),
     /// Whether a pass has left something over, so that the next one is not to wait.
     leaves_over: bool,
@@ -121,6 +123,7 @@ impl<D: Driver> Worker<D> {
             has_commands: false,
             ending: Vec::new(),
             shedding: VecDeque::new(),
+            looking: Vec::new(),
             end: Connection::stop,
             leaves_over: false,
             round: None,
@@ -240,6 +243,7 @@ impl<D: Driver> Worker<D> {
             || !self.ending.is_empty()
             || !self.due.is_empty()
             || !self.shedding.is_empty()
+            || !self.looking.is_empty()
     }
 
     /// Takes what earlier passes have left over and comes first. Returns how many connections wait
@@ -427,6 +431,7 @@ impl<D: Driver> Worker<D> {
 
     /// Gives the driver what the connection that was turned to wants now.
     fn settle(&mut self, token: Token) {
+        debug_assert_eq!(token, self.cx.desk.outbox.token());
         let tick = self.tick();
         let Some(connection) = self.connections.get(token) else { return };
         let outbox = &mut self.cx.desk.outbox;
@@ -457,20 +462,20 @@ impl<D: Driver> Worker<D> {
     fn change_receiving(&mut self, token: Token, pending_bytes: usize) {
         let Some(connection) = self.connections.get(token) else { return };
         let memory = &mut self.cx.desk.memory;
-        match connection.change_receiving(pending_bytes, !memory.may_receive(token)) {
+        let change = connection.change_receiving(pending_bytes, !memory.may_receive(token));
+        let Some(change) = change else { return };
+        match change {
+            Incoming::Short => memory.pause(token, Tick::at(self.cx.desk.now)),
+            _ => memory.resume(token),
+        }
+        match change {
             // What is held comes first.
-            Some(Incoming::Receiving) if self.held.has(token) => {
+            Incoming::Receiving if self.held.has(token) => {
                 self.held.queue(token, false);
                 self.leaves_over = true;
             }
-            Some(Incoming::Receiving) => self.driver.receive(token),
-            Some(change) => {
-                if change == Incoming::Short {
-                    memory.pause(token, Tick::at(self.cx.desk.now));
-                }
-                self.driver.pause_receive(token);
-            }
-            None => {}
+            Incoming::Receiving => self.driver.receive(token),
+            _ => self.driver.pause_receive(token),
         }
     }
 }

@@ -42,8 +42,21 @@ impl<D: Driver> Worker<D> {
             self.repeat(|worker| worker.shedding.pop_front().map(|token| worker.shed(token)));
             self.leaves_over |= !self.shedding.is_empty();
         }
-        for token in self.cx.desk.memory.take_paused(tick) {
-            self.settle(token);
+        if self.looking.is_empty() {
+            self.looking = self.cx.desk.memory.look_at_paused(tick);
+        }
+        if !self.looking.is_empty() {
+            self.repeat(|worker| worker.looking.pop().map(|token| worker.look_at_paused(token)));
+            self.leaves_over |= !self.looking.is_empty();
+        }
+    }
+
+    /// Receives from a connection again, ends it, or lets it wait.
+    fn look_at_paused(&mut self, token: Token) {
+        if self.cx.desk.memory.gives_up(token, self.tick()) {
+            self.shed(token);
+        } else {
+            self.with(token, |_, _| {});
         }
     }
 
