@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{http, ws};
+use crate::{http, io::SocketBuffers, ws};
 
 /// What a server grants its peers. The defaults are safe to face the Internet with.
 ///
@@ -39,6 +39,9 @@ pub struct Config {
     /// WebSockets with close code 1013, requests with 503. What a session, a handler or the source of
     /// a response keeps is not counted.
     pub memory_bytes: Option<usize>,
+    /// How much the kernel keeps for a connection, beside what [`memory_bytes`](Self::memory_bytes)
+    /// counts.
+    pub socket_buffers: SocketBuffers,
     /// How messages are compressed for clients that offer it; `None`: not at all.
     pub compression: Option<Compression>,
     /// How many connections the server has at a time: 1,000,000; at least one. Beyond, they wait
@@ -78,6 +81,7 @@ impl Default for Config {
             turn_work: 1024,
             send_queue_bytes: 1 << 20,
             memory_bytes: None,
+            socket_buffers: SocketBuffers::default(),
             compression: Some(Compression::default()),
             connections: 1_000_000,
             handshake_timeout: Duration::from_secs(10),

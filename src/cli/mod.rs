@@ -139,6 +139,19 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Limits")]
     memory: Option<usize>,
 
+    /// What the kernel keeps of output that its peer does not take, per connection; 0: as much as
+    /// it is able to
+    #[arg(long, value_name = "SIZE", default_value = "128k", value_parser = small_size, help_heading = "Limits")]
+    socket_unsent: u32,
+
+    /// The kernel's send buffer of a connection, which it doubles. Default: the kernel chooses
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Limits")]
+    socket_send: Option<usize>,
+
+    /// The kernel's receive buffer of a connection, which it doubles. Default: the kernel chooses
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Limits")]
+    socket_receive: Option<usize>,
+
     /// Time to send a request head
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Deadlines")]
     handshake_timeout: Duration,
@@ -161,7 +174,7 @@ pub(crate) struct Arguments {
 
     /// Bytes per second that a peer must take of a response or of output that is late, and send of a
     /// message that has begun; 0: any
-    #[arg(long, value_name = "SIZE", default_value = "1k", value_parser = rate, help_heading = "Deadlines")]
+    #[arg(long, value_name = "SIZE", default_value = "1k", value_parser = small_size, help_heading = "Deadlines")]
     min_rate: u32,
 
     /// Time over which that rate is measured
@@ -244,6 +257,9 @@ impl Arguments {
         config.receive_bytes = self.receive_bytes;
         config.send_queue_bytes = self.send_queue;
         config.memory_bytes = self.memory;
+        config.socket_buffers.unsent_bytes = Some(self.socket_unsent).filter(|bytes| *bytes > 0);
+        config.socket_buffers.send_bytes = self.socket_send;
+        config.socket_buffers.receive_bytes = self.socket_receive;
         config.compression = self.compression();
         config.handshake_timeout = self.handshake_timeout;
         config.keep_alive_timeout = self.keep_alive_timeout;
@@ -369,7 +385,7 @@ fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(unit).ok_or_else(|| "too large".into())
 }
 
-fn rate(text: &str) -> Result<u32, String> {
+fn small_size(text: &str) -> Result<u32, String> {
     u32::try_from(size(text)?).map_err(|_| "too large".into())
 }
 

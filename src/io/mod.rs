@@ -26,6 +26,7 @@
 
 use std::{fmt, io, mem, net::SocketAddr, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
+mod buffers;
 pub(crate) mod cgroup;
 mod clock;
 mod epoll;
@@ -38,6 +39,7 @@ pub mod sys;
 mod timer;
 mod uring;
 
+pub use buffers::SocketBuffers;
 pub use clock::Clock;
 pub use epoll::Epoll;
 pub use outbox::{Outbox, SendState, SendStates};

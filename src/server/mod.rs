@@ -172,6 +172,9 @@ impl Server {
             placement,
         };
         let listeners = listeners.per_worker(workers)?;
+        for listener in listeners.iter().flatten() {
+            plan.config.socket_buffers.set(listener).map_err(ServerError::Worker)?;
+        }
         let (driver, why) = driver.choose().map_err(ServerError::Driver)?;
         tracing::info!(workers, %driver, why, memory = %budget::text(memory_bytes), "serving");
         let work = |number, listeners| match driver {
