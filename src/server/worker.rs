@@ -1,6 +1,7 @@
 //! One worker: one thread, one driver, one loop.
 
 mod shedding;
+mod sweeping;
 mod turns;
 
 use std::{
@@ -22,7 +23,7 @@ use crate::{
     Config,
     conn::{
         Application, Command, Connection, Connections, Context, Counters, Inbox, Incoming, Memory,
-        Output, Shared, Step, Tick, Turn,
+        Shared, Step, Tick, Turn,
     },
     io::{Completion, Driver, Permits, Token},
     session::Routes,
@@ -319,44 +320,6 @@ impl<D: Driver> Worker<D> {
                 break;
             }
         }
-    }
-
-    /// Looks at the connections whose deadline has come, and at the worker's own.
-    fn sweep(&mut self) {
-        let tick = self.tick();
-        self.accepting.check(&mut self.driver, tick);
-        if self.stopping.is_some_and(|deadline| deadline.has_come(tick)) {
-            self.stopping = Some(tick.far());
-            self.end_all(Connection::abort);
-        }
-        match self.round {
-            None if self.due.is_empty() && self.deadlines.next_sweep().has_come(tick) => {
-                // A deadline is judged when everything has been received that came before it.
-                self.driver.begin_round();
-                self.round = Some(self.cx.desk.now);
-            }
-            Some(start) if !self.driver.is_in_round() => {
-                self.round = None;
-                self.cx.desk.seen = start;
-                self.deadlines.sweep(Tick::at(start), &mut self.due);
-            }
-            _ => {}
-        }
-        if !self.due.is_empty() {
-            self.repeat(|worker| worker.due.pop().map(|index| worker.check_deadlines(index)));
-        }
-    }
-
-    fn check_deadlines(&mut self, index: u32) {
-        self.deadlines.set(index, self.tick().far());
-        let Some(token) = self.connections.at(index) else { return };
-        let Some(connection) = self.connections.get(token) else { return };
-        let mut output = Output::default();
-        if connection.judges_output(&self.cx.desk) {
-            let pending = self.cx.desk.outbox.pending_bytes(token, connection.output());
-            output = Output { queued_bytes: pending, kernel: self.driver.output_progress(token) };
-        }
-        self.with(token, |connection, turn| connection.check_deadlines(&output, turn));
     }
 
     fn accepted(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
