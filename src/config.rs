@@ -47,6 +47,17 @@ pub struct Config {
     /// How many connections the server has at a time: 1,000,000; at least one. Beyond, they wait
     /// in the kernel's queue.
     pub connections: usize,
+    /// How many connections a peer's address may have: no limit. Those beyond it are closed at once.
+    /// An IPv6 address stands for its network (/64).
+    pub connections_per_address: Option<usize>,
+    /// How many connections may have sent no request yet: 65,536. Beyond, the oldest of them is
+    /// closed. It is divided among the workers.
+    pub handshakes: usize,
+    /// How many bytes per second a connection may send on average: no limit. One that has sent more
+    /// than it may in a second is not received from until it may send again.
+    pub byte_rate: Option<u32>,
+    /// How many messages per second, control frames included; as [`byte_rate`](Self::byte_rate).
+    pub message_rate: Option<u32>,
     /// How long a peer may take for a request head: 10 s from its first byte, and for the first
     /// head from the beginning of the connection. Then it is disconnected.
     pub handshake_timeout: Duration,
@@ -84,6 +95,10 @@ impl Default for Config {
             socket_buffers: SocketBuffers::default(),
             compression: Some(Compression::default()),
             connections: 1_000_000,
+            connections_per_address: None,
+            handshakes: 65_536,
+            byte_rate: None,
+            message_rate: None,
             handshake_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             ping_interval: Some(Duration::from_secs(30)),

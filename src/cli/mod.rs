@@ -5,7 +5,7 @@ mod page;
 
 use std::{
     io::{self, ErrorKind, IsTerminal},
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     time::Duration,
 };
@@ -112,6 +112,24 @@ pub(crate) struct Arguments {
     /// Connections at a time; more wait in the kernel's queue. Default: what the file limit allows
     #[arg(long, value_name = "N", help_heading = "Limits")]
     max_connections: Option<NonZeroUsize>,
+
+    /// Connections of one address, or of one /64 network of IPv6; others are closed at once.
+    /// Default: no limit
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_per_address: Option<NonZeroUsize>,
+
+    /// Connections that have sent no request yet; beyond it, the oldest of them is closed
+    #[arg(long, value_name = "N", default_value = "65536", help_heading = "Limits")]
+    max_handshakes: NonZeroUsize,
+
+    /// Bytes per second of a connection on average; beyond it, nothing is received from it for a
+    /// while. Default: no limit
+    #[arg(long, value_name = "SIZE", value_parser = small_size, help_heading = "Limits")]
+    max_byte_rate: Option<u32>,
+
+    /// Messages and control frames per second of a connection, likewise
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_message_rate: Option<NonZeroU32>,
 
     /// Longest message; beyond it, close code 1009
     #[arg(long, value_name = "SIZE", default_value = "16m", value_parser = size, help_heading = "Limits")]
@@ -256,6 +274,10 @@ impl Arguments {
         config.frames.fragments = self.max_fragments;
         config.receive_bytes = self.receive_bytes;
         config.send_queue_bytes = self.send_queue;
+        config.connections_per_address = self.max_per_address.map(NonZeroUsize::get);
+        config.handshakes = self.max_handshakes.get();
+        config.byte_rate = self.max_byte_rate;
+        config.message_rate = self.max_message_rate.map(NonZeroU32::get);
         config.memory_bytes = self.memory;
         config.socket_buffers.unsent_bytes = Some(self.socket_unsent).filter(|bytes| *bytes > 0);
         config.socket_buffers.send_bytes = self.socket_send;

@@ -61,6 +61,7 @@ impl Active {
             while channel.link.awaits_only_messages()
                 && let Some(message) = receiver.next_message(input, &rules)
             {
+                channel.desk.pace.count_message();
                 match message {
                     Ok(Event::Binary(bytes)) => session.binary(channel, bytes),
                     Ok(event) => take_event(session, channel, event, true),
@@ -100,6 +101,7 @@ impl Active {
             match receiver.next_event(input, mode, &rules, workspace) {
                 Ok(None) => return Progress::Going,
                 Ok(Some(event)) => {
+                    channel.desk.pace.count_message();
                     channel.desk.pace.charge(event.payload().len());
                     take_event(session, channel, event, !discards);
                     if !channel.desk.pace.spend() {

@@ -135,6 +135,9 @@ impl Connection {
         }
         if self.incoming == Incoming::Short {
             self.begin_shedding(cx);
+        } else if self.incoming == Incoming::Limited {
+            // Its pong would not be received.
+            self.since = now;
         } else if active.link.awaits_pong || output.queued_bytes > 0 {
             if self.meter.takes(&mut self.measured, output, rate, now) {
                 self.since = now;

@@ -76,6 +76,8 @@ pub(crate) struct Connection {
     incoming: Incoming,
     /// Whether the memory budget has an entry for it.
     is_holder: bool,
+    /// Whether it counts among the handshakes in progress.
+    is_handshake: bool,
     output: SendState,
     state: State,
 }
@@ -88,6 +90,8 @@ pub(crate) enum Incoming {
     Paused,
     /// The same, because the worker is short of memory.
     Short,
+    /// The same, because the peer sends faster than it may.
+    Limited,
     /// The driver has been told to receive.
     Receiving,
     /// The peer has ended its direction.
@@ -132,6 +136,7 @@ impl Connection {
             measured: Measured::default(),
             incoming: Incoming::default(),
             is_holder: false,
+            is_handshake: true,
             output: SendState::default(),
             state: State::Accepting(Box::new(Opening::new(peer))),
         }
@@ -263,11 +268,12 @@ impl Connection {
     }
 
     /// What the driver is to do now about receiving, if that changes: `pending_bytes` of output
-    /// wait, and the worker may be short of memory.
+    /// wait, the worker may be short of memory, and the peer may have sent too fast.
     pub(crate) fn change_receiving(
         &mut self,
         pending_bytes: usize,
         is_short: bool,
+        is_limited: bool,
     ) -> Option<Incoming> {
         if matches!(self.state, State::Terminating(Termination::Closing)) {
             // The driver knows the connection no more.
@@ -275,7 +281,9 @@ impl Connection {
         }
         let wanted = match self.wants_receive(pending_bytes) {
             false => Incoming::Paused,
-            true if is_short && !self.is_closing() => Incoming::Short,
+            true if self.is_closing() => Incoming::Receiving,
+            true if is_short => Incoming::Short,
+            true if is_limited => Incoming::Limited,
             true => Incoming::Receiving,
         };
         let has_ended = matches!(self.incoming, Incoming::Ended | Incoming::Broken);
@@ -283,6 +291,19 @@ impl Connection {
             self.incoming = wanted;
             wanted
         })
+    }
+
+    /// Whether the connection has yet to send its first request.
+    pub(crate) fn is_handshake(&self) -> bool {
+        matches!(&self.state, State::Accepting(opening) if !opening.has_answered())
+    }
+
+    /// Whether it has sent its first request, or ended before; once.
+    #[inline]
+    pub(crate) fn ends_handshake(&mut self) -> bool {
+        let ends = self.is_handshake && !self.is_handshake();
+        self.is_handshake &= !ends;
+        ends
     }
 
     /// Whether what arrives is not kept, since the connection ends.

@@ -109,6 +109,11 @@ impl Opening {
         self.is_last = true;
     }
 
+    /// Whether a request was answered.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
     /// How much memory this takes, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.kept.bytes.capacity()

@@ -35,6 +35,7 @@ pub(crate) struct Pace {
     /// What is left of the share of this turn; zero: the turn is over and the connection has more
     /// to do.
     left: u32,
+    messages: u32,
     is_over: bool,
     is_late: bool,
     /// Whether a turn was cut in this pass.
@@ -51,6 +52,7 @@ impl Pace {
             end: Duration::ZERO,
             turns: 0,
             left: share,
+            messages: 0,
             is_over: false,
             is_late: false,
             has_cut: false,
@@ -76,6 +78,7 @@ impl Pace {
             self.look();
         }
         self.left = self.share;
+        self.messages = 0;
     }
 
     /// Whether the time of the pass is over. There may be more turns where they are needed.
@@ -100,6 +103,18 @@ impl Pace {
     #[inline]
     pub(crate) fn is_cut(&self) -> bool {
         self.left == 0
+    }
+
+    /// Counts a message of the connection; what follows from it is counted by
+    /// [`spend`](Self::spend).
+    #[inline]
+    pub(crate) fn count_message(&mut self) {
+        self.messages += 1;
+    }
+
+    /// How many messages the connection has sent in this turn.
+    pub(crate) fn messages(&self) -> u32 {
+        self.messages
     }
 
     /// Counts one unit of work: whether the connection may go on.

@@ -30,7 +30,7 @@ pub(super) struct Accepting<S> {
 /// Failures to accept. Under overload there is one for each connection that ends, which would be a
 /// line in the log each time.
 #[derive(Debug, Default)]
-struct Failures {
+pub(super) struct Failures {
     count: usize,
     logged: Option<Tick>,
 }
@@ -38,7 +38,7 @@ struct Failures {
 impl Failures {
     /// Counts a failure. Returns how many there have been since the last line in the log, if it is
     /// time for another one.
-    fn count(&mut self, now: Tick) -> Option<usize> {
+    pub(super) fn count(&mut self, now: Tick) -> Option<usize> {
         self.count += 1;
         let is_due = self.logged.is_none_or(|logged| logged.after(LOG_INTERVAL).has_come(now));
         is_due.then(|| {

@@ -9,21 +9,28 @@ use std::{
 };
 
 mod accepting;
+mod addresses;
 mod balance;
 mod budget;
 mod deadlines;
 mod driver_kind;
 mod gate;
+mod handshakes;
 mod held;
+mod limits;
 mod listeners;
 mod placement;
+mod rates;
 mod worker;
 
 pub use driver_kind::DriverKind;
 pub use placement::Pin;
 pub use worker::Worker;
 
-use self::{balance::Balance, gate::Gate, listeners::Listeners, placement::Placement};
+use self::{
+    addresses::Addresses, balance::Balance, gate::Gate, limits::Limits, listeners::Listeners,
+    placement::Placement,
+};
 use crate::{
     Config,
     conn::{Command, Counters, Inbox, Memory},
@@ -163,6 +170,7 @@ impl Server {
         let plan = Plan {
             worker_memory_bytes: memory_bytes / workers,
             counters,
+            addresses: config.connections_per_address.map(Addresses::new),
             routes: Arc::new(routes),
             config: Arc::new(config),
             permits,
@@ -192,6 +200,7 @@ struct Plan {
     /// How much the connections of one worker may hold.
     worker_memory_bytes: usize,
     counters: Counters,
+    addresses: Option<Addresses>,
     routes: Arc<Routes>,
     config: Arc<Config>,
     permits: Permits,
@@ -248,6 +257,7 @@ impl Plan {
             Arc::clone(&inbox),
             self.permits.clone(),
             Memory::new(memory_bytes, self.counters.clone()),
+            Limits::new(&self.config, self.placement.workers, self.addresses.clone()),
             Some(seat),
             listeners,
         )?;
@@ -364,6 +374,7 @@ mod tests {
         let plan = Plan {
             worker_memory_bytes: 1 << 20,
             counters: Counters::default(),
+            addresses: None,
             routes: Arc::default(),
             config: Arc::default(),
             permits: Permits::new(2),

@@ -14,16 +14,18 @@ use std::{
 
 use super::{
     accepting::Accepting,
+    addresses::Addresses,
     balance::Seat,
     budget,
     deadlines::Deadlines,
     held::{Held, LITTLE_BYTES},
+    limits::Limits,
 };
 use crate::{
     Config,
     conn::{
-        Application, Command, Connection, Connections, Context, Counters, Inbox, Incoming, Memory,
-        Shared, Step, Tick, Turn,
+        Application, Command, Connection, Connections, Context, Counters, Desk, Inbox, Incoming,
+        Memory, Shared, Step, Tick, Turn,
     },
     io::{Completion, Driver, Permits, Token},
     session::Routes,
@@ -40,6 +42,7 @@ pub struct Worker<D: Driver> {
     cx: Context,
     connections: Connections,
     accepting: Accepting<D::Stream>,
+    limits: Limits,
     deadlines: Deadlines,
     /// Places whose deadline has come and which have yet to be looked at.
     due: Vec<u32>,
@@ -84,8 +87,11 @@ impl<D: Driver> Worker<D> {
         let inbox = Arc::new(Inbox::new(driver.waker(), inbox_bytes));
         let permits = Permits::new(config.connections.max(1));
         let memory = Memory::new(memory_bytes, Counters::default());
-        let mut worker =
-            Self::with_others(driver, routes, config, inbox, permits, memory, None, listeners)?;
+        let addresses = config.connections_per_address.map(Addresses::new);
+        let limits = Limits::new(&config, 1, addresses);
+        let mut worker = Self::with_others(
+            driver, routes, config, inbox, permits, memory, limits, None, listeners,
+        )?;
         worker.accept();
         Ok(worker)
     }
@@ -100,6 +106,7 @@ impl<D: Driver> Worker<D> {
         inbox: Arc<Inbox>,
         permits: Permits,
         memory: Memory,
+        limits: Limits,
         seat: Option<Seat<D::Stream>>,
         listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
@@ -116,6 +123,7 @@ impl<D: Driver> Worker<D> {
             cx,
             connections: Connections::default(),
             accepting,
+            limits,
             deadlines: Deadlines::new(Tick::at(start)),
             due: Vec::new(),
             held: Held::default(),
@@ -174,6 +182,11 @@ impl<D: Driver> Worker<D> {
         }
         self.sweep();
         self.keep_budget();
+        self.repeat(|worker| {
+            let token = worker.limits.take(worker.cx.desk.now)?;
+            worker.with(token, |_, _| {});
+            Some(())
+        });
         self.cx.desk.outbox.flush(&mut self.driver, |_| {});
         if self.leaves_over || self.cx.desk.pace.leaves_over() {
             self.leaves_over = self.has_work();
@@ -218,7 +231,7 @@ impl<D: Driver> Worker<D> {
         let now = Tick::at(self.driver.now());
         let sweep = (self.connections.len() > 0).then(|| self.deadlines.next_sweep());
         let look = self.cx.desk.memory.next_look();
-        let times = [sweep, self.accepting.again(), look, self.stopping];
+        let times = [sweep, self.accepting.again(), look, self.limits.next(), self.stopping];
         let next = times.into_iter().flatten().reduce(Tick::min)?;
         Some(next.until(now))
     }
@@ -266,8 +279,9 @@ impl<D: Driver> Worker<D> {
                     let Some(connection) = self.connections.get(token) else { continue };
                     let pace = &self.cx.desk.pace;
                     let waits = pace.is_over() && (bytes.len() > LITTLE_BYTES || pace.is_late());
-                    if waits || self.held.has(token) {
+                    if waits || self.held.has(token) || self.limits.pauses(token) {
                         connection.arrived(bytes.len(), Tick::at(self.cx.desk.now));
+                        self.limits.count(token, bytes.len(), 0, self.cx.desk.now);
                         self.held.add(token, bytes);
                         self.driver.pause_receive(token);
                         self.count_memory(token);
@@ -275,6 +289,8 @@ impl<D: Driver> Worker<D> {
                     }
                     let turn = self.cx.turn_to(token, connection);
                     let echo = connection.received(bytes, turn);
+                    let Desk { pace, now, .. } = &self.cx.desk;
+                    self.limits.count(token, bytes.len(), pace.messages(), *now);
                     if self.cx.desk.pace.is_cut() {
                         let left = bytes.len() - self.cx.desk.left_bytes;
                         self.held.append(token, &bytes[left..]);
@@ -333,6 +349,10 @@ impl<D: Driver> Worker<D> {
     /// Begins with a connection, which counts already.
     fn attach(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
         let tick = self.tick();
+        let Ok(admission) = self.limits.admit(peer, tick) else {
+            self.accepting.ended(&mut self.driver, tick);
+            return;
+        };
         let token = self.connections.insert(|generation| Connection::new(generation, peer, tick));
         self.cx.desk.memory.opened();
         if let Err(error) = self.driver.attach(token, stream) {
@@ -343,6 +363,9 @@ impl<D: Driver> Worker<D> {
             return;
         }
         self.with(token, |_, _| {});
+        if let Some(oldest) = self.limits.begun(token, admission, &mut self.connections) {
+            self.with(oldest, Connection::abort);
+        }
     }
 
     /// The time of this pass.
@@ -360,6 +383,7 @@ impl<D: Driver> Worker<D> {
     fn closed(&mut self, token: Token) {
         self.connections.remove(token);
         self.cx.desk.memory.closed(token);
+        self.limits.closed(token);
         self.held.remove(token);
         self.deadlines.set(token.index, self.tick().far());
         let tick = self.tick();
@@ -417,6 +441,7 @@ impl<D: Driver> Worker<D> {
             None => {}
         }
         self.deadlines.lower(token.index, connection.deadline(tick, &self.cx.desk.shared));
+        self.limits.handled(connection);
         self.count_memory(token);
         self.change_receiving(token, pending);
     }
@@ -425,7 +450,9 @@ impl<D: Driver> Worker<D> {
     fn change_receiving(&mut self, token: Token, pending_bytes: usize) {
         let Some(connection) = self.connections.get(token) else { return };
         let memory = &mut self.cx.desk.memory;
-        let change = connection.change_receiving(pending_bytes, !memory.may_receive(token));
+        let is_short = !memory.may_receive(token);
+        let is_limited = self.limits.pauses(token);
+        let change = connection.change_receiving(pending_bytes, is_short, is_limited);
         let Some(change) = change else { return };
         match change {
             Incoming::Short => memory.pause(token, Tick::at(self.cx.desk.now)),

@@ -28,6 +28,7 @@ impl<D: Driver> Worker<D> {
             if connection.is_receiving() {
                 self.driver.receive(token);
             }
+            self.count_memory(token);
             return;
         }
         let takes_input = connection.is_receiving();
@@ -37,6 +38,7 @@ impl<D: Driver> Worker<D> {
         let left = if desk.pace.is_cut() { desk.left_bytes } else { 0 };
         let left = if takes_input { left } else { entry.bytes().len() };
         entry.keep(left);
+        self.limits.count(token, 0, desk.pace.messages(), desk.now);
         let end = entry.end.take_if(|_| takes_input && !desk.pace.is_cut());
         self.held.put(token, entry);
         self.settle(token);
