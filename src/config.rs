@@ -31,9 +31,11 @@ pub struct Config {
     pub send_queue_bytes: usize,
     /// How messages are compressed for clients that offer it; `None`: not at all.
     pub compression: Option<Compression>,
-    /// How many connections the server has at a time: 1,000,000; at least one. Beyond, they wait
-    /// in the kernel's queue.
+    /// How many connections the server has at a time: 1,000,000, or as many as the process's limit
+    /// on open files allows ([`Server::run`](crate::Server::run)); at least one.
     pub connections: usize,
+    /// What becomes of connections beyond that: they wait.
+    pub when_full: WhenFull,
     /// How long a peer may take for a request head: 10 s from its first byte, and for the first
     /// head from the beginning of the connection. Then it is disconnected.
     pub handshake_timeout: Duration,
@@ -69,6 +71,7 @@ impl Default for Config {
             send_queue_bytes: 1 << 20,
             compression: Some(Compression::default()),
             connections: 1_000_000,
+            when_full: WhenFull::default(),
             handshake_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             ping_interval: Some(Duration::from_secs(30)),
@@ -79,6 +82,18 @@ impl Default for Config {
             shutdown_grace: Duration::from_secs(10),
         }
     }
+}
+
+/// What becomes of connections for which a server has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// They wait in the kernel's queue until others end.
+    #[default]
+    Wait,
+    /// Their first request gets 503 and they are closed, after a second at most. For that the server
+    /// has up to 16 connections more than it serves; the next ones wait.
+    Refuse,
 }
 
 /// permessage-deflate (RFC 7692). The defaults suit very many connections: a message is compressed

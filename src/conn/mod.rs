@@ -233,6 +233,13 @@ impl Connection {
         self.advance(&mut Input::new(&mut []), &mut cx);
     }
 
+    /// Refuses its first request, whatever it is, since the server has no room for it.
+    pub(crate) fn refuse(&mut self) {
+        if let State::Accepting(opening) = &mut self.state {
+            opening.refuse();
+        }
+    }
+
     /// Begins to end the connection because the server stops.
     pub(crate) fn stop(&mut self, mut cx: Turn<'_>) {
         match &mut self.state {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ::http::{Method, StatusCode, Version};
+use ::http::{HeaderValue, Method, StatusCode, Version, header::RETRY_AFTER};
 
 use super::{Answer, AnySession, Desk};
 use crate::{
@@ -37,6 +37,8 @@ pub(super) struct Opening {
     is_held: bool,
     /// Whether a request was answered.
     has_answered: bool,
+    /// Whether the first request is refused, since the server is full.
+    is_refused: bool,
 }
 
 /// What the connection waits for.
@@ -101,7 +103,13 @@ impl Opening {
             is_head: false,
             is_held: false,
             has_answered: false,
+            is_refused: false,
         }
+    }
+
+    /// Refuses the first request.
+    pub(super) fn refuse(&mut self) {
+        self.is_refused = true;
     }
 
     /// Ends the connection with the response that is being sent.
@@ -195,7 +203,11 @@ impl Opening {
         let head_bytes = head.len();
         let mut slots = HeaderSlots::new();
         let request = Request::parse(head, limits, &mut slots)?;
-        let handled = handle(request, self.peer, desk);
+        let handled = if self.is_refused {
+            Handled::Response(no_room(), self.at_last())
+        } else {
+            handle(request, self.peer, desk)
+        };
         if is_kept {
             self.kept.take(head_bytes);
         } else {
@@ -272,6 +284,15 @@ impl Kept {
             self.bytes.extend_from_slice(bytes);
         }
     }
+}
+
+/// The answer of a server that has as many connections as it may have.
+fn no_room() -> Response {
+    Response::text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The server has no room for more connections.\n",
+    )
+    .header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// Asks the application for its answer.

@@ -2,10 +2,13 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use super::balance::Seat;
+use super::{
+    balance::Seat,
+    refusing::{Refused, Room},
+};
 use crate::{
     conn::Tick,
-    io::{Driver, Permits},
+    io::{Driver, Token},
 };
 
 /// How far apart two lines in the log about the same trouble are at least.
@@ -18,25 +21,40 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Accepting<S> {
     /// What bounds the connections of all workers.
-    permits: Permits,
+    room: Room,
     /// What the worker deals connections by, if there are others.
     seat: Option<Seat<S>>,
     listeners: usize,
     /// When accepting is tried again, if it pauses.
     again: Option<Tick>,
-    failures: Failures,
+    refused: Refused,
+    failures: Repeated,
+    refusals: Repeated,
 }
 
-/// Failures to accept. Under overload there is one for each connection that ends, which would be a
-/// line in the log each time.
+/// A connection that was accepted, and its peer's address.
+type Accepted<S> = (S, Option<SocketAddr>);
+
+/// What is to become of a connection that was accepted.
+pub(super) enum Dealt<S> {
+    /// This worker has it.
+    Kept(Accepted<S>),
+    /// Another worker has it.
+    Handed,
+    /// This worker has it to refuse it.
+    Refused(Accepted<S>),
+}
+
+/// What happens to one connection after the other under overload, and would be a line in the log
+/// each time.
 #[derive(Debug, Default)]
-struct Failures {
+struct Repeated {
     count: usize,
     logged: Option<Tick>,
 }
 
-impl Failures {
-    /// Counts a failure. Returns how many there have been since the last line in the log, if it is
+impl Repeated {
+    /// Counts once more. Returns how often it has happened since the last line in the log, if it is
     /// time for another one.
     fn count(&mut self, now: Tick) -> Option<usize> {
         self.count += 1;
@@ -49,15 +67,23 @@ impl Failures {
 }
 
 impl<S> Accepting<S> {
-    /// Accepting on so many listeners of a driver, which it limits to these permits.
+    /// Accepting on so many listeners of a driver, as far as there is room.
     pub(super) fn new(
         driver: &mut impl Driver,
-        permits: Permits,
+        room: Room,
         seat: Option<Seat<S>>,
         listeners: usize,
     ) -> Self {
-        driver.limit_accepts(permits.clone());
-        Self { permits, seat, listeners, again: None, failures: Failures::default() }
+        driver.limit_accepts(room.accepted.clone());
+        Self {
+            room,
+            seat,
+            listeners,
+            again: None,
+            refused: Refused::default(),
+            failures: Repeated::default(),
+            refusals: Repeated::default(),
+        }
     }
 
     /// Begins to accept.
@@ -65,24 +91,37 @@ impl<S> Accepting<S> {
         (0..self.listeners).for_each(|listener| driver.accept(listener));
     }
 
-    /// When accepting is tried again, if it pauses.
-    pub(super) fn again(&self) -> Option<Tick> {
-        self.again
+    /// When accepting is tried again, if it pauses, or a connection that is refused is closed.
+    pub(super) fn next(&self) -> Option<Tick> {
+        [self.again, self.refused.next()].into_iter().flatten().reduce(Tick::min)
     }
 
-    /// A connection was accepted. Returns it if this worker is to have it.
-    pub(super) fn deal(
-        &self,
-        accepted: (S, Option<SocketAddr>),
-    ) -> Option<(S, Option<SocketAddr>)> {
+    /// A connection was accepted.
+    pub(super) fn deal(&mut self, accepted: Accepted<S>, now: Tick) -> Dealt<S> {
+        if !self.room.serves() {
+            if let Some(times) = self.refusals.count(now) {
+                tracing::warn!(times, "all connections are in use: others are refused with 503");
+            }
+            return Dealt::Refused(accepted);
+        }
         match &self.seat {
-            Some(seat) => seat.deal(accepted),
-            None => Some(accepted),
+            Some(seat) => seat.deal(accepted).map_or(Dealt::Handed, Dealt::Kept),
+            None => Dealt::Kept(accepted),
         }
     }
 
+    /// Begins to refuse a connection.
+    pub(super) fn refuse(&mut self, token: Token, now: Tick) {
+        self.refused.add(token, now);
+    }
+
+    /// A connection that was refused and whose time is over.
+    pub(super) fn overdue(&mut self, now: Tick) -> Option<Token> {
+        self.refused.overdue(now)
+    }
+
     /// Takes what other workers have accepted and this one is to have, which counts already.
-    pub(super) fn take_handed(&self) -> Vec<(S, Option<SocketAddr>)> {
+    pub(super) fn take_handed(&self) -> Vec<Accepted<S>> {
         self.seat.as_ref().map(Seat::take).unwrap_or_default()
     }
 
@@ -95,15 +134,16 @@ impl<S> Accepting<S> {
         self.pause(driver, now);
     }
 
-    /// So many connections were accepted and are not served.
-    pub(super) fn release(&self, connections: usize) {
-        self.permits.give_back(connections);
+    /// A connection was accepted and is not served.
+    pub(super) fn release(&self) {
+        self.room.give_back(false);
     }
 
     /// A connection has ended.
-    pub(super) fn ended(&mut self, driver: &mut impl Driver, now: Tick) {
-        self.permits.give_back(1);
-        if let Some(seat) = &self.seat {
+    pub(super) fn ended(&mut self, driver: &mut impl Driver, token: Token, now: Tick) {
+        let was_served = !self.refused.remove(token);
+        self.room.give_back(was_served);
+        if let Some(seat) = self.seat.as_ref().filter(|_| was_served) {
             seat.ended();
         }
         if self.again.is_some() {
@@ -122,7 +162,7 @@ impl<S> Accepting<S> {
     pub(super) fn close(&mut self, driver: &mut impl Driver) {
         driver.close_listeners();
         let queued = self.seat.as_ref().map_or(0, Seat::close);
-        self.permits.give_back(queued);
+        (0..queued).for_each(|_| self.room.give_back(true));
         self.listeners = 0;
         self.again = None;
     }
@@ -134,7 +174,7 @@ impl<S> Accepting<S> {
     }
 
     fn try_again(&mut self, driver: &mut impl Driver, now: Tick) {
-        if !self.permits.has_any() {
+        if !self.room.accepted.has_any() {
             self.again = Some(now.after(PAUSE));
             return;
         }
@@ -149,7 +189,7 @@ mod tests {
 
     #[test]
     fn failures_to_accept_are_logged_once_a_minute_with_their_number() {
-        let mut failures = Failures::default();
+        let mut failures = Repeated::default();
         let mut lines = Vec::new();
         for tenth in 0..1300 {
             let now = Tick::at(Duration::from_millis(100 * tenth));

@@ -3,16 +3,18 @@
 use std::{
     collections::VecDeque,
     io,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
+
+mod coming;
 
 use super::{
     accepting::Accepting,
     balance::Seat,
     deadlines::Deadlines,
     held::{Held, LITTLE_BYTES},
+    refusing::Room,
 };
 use crate::{
     Config,
@@ -20,7 +22,7 @@ use crate::{
         Application, Command, Connection, Connections, Context, Inbox, Output, Shared, Step, Tick,
         Turn,
     },
-    io::{Completion, Driver, Permits, Token},
+    io::{Completion, Driver, Token},
     session::Routes,
 };
 
@@ -72,9 +74,8 @@ impl<D: Driver> Worker<D> {
         listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
         let inbox = Arc::new(Inbox::new(driver.waker()));
-        let permits = Permits::new(config.connections.max(1));
-        let mut worker =
-            Self::with_others(driver, routes, config, inbox, permits, None, listeners)?;
+        let room = Room::new(&config);
+        let mut worker = Self::with_others(driver, routes, config, inbox, room, None, listeners)?;
         worker.accept();
         Ok(worker)
     }
@@ -86,7 +87,7 @@ impl<D: Driver> Worker<D> {
         application: Arc<dyn Application>,
         config: Arc<Config>,
         inbox: Arc<Inbox>,
-        permits: Permits,
+        room: Room,
         seat: Option<Seat<D::Stream>>,
         listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
@@ -95,7 +96,7 @@ impl<D: Driver> Worker<D> {
             driver.listen(listener)?;
         }
         let start = driver.now();
-        let accepting = Accepting::new(&mut driver, permits, seat, count);
+        let accepting = Accepting::new(&mut driver, room, seat, count);
         let cx = Context::new(Shared::new(config, application, inbox), driver.clock().clone());
         Ok(Self {
             driver,
@@ -199,7 +200,7 @@ impl<D: Driver> Worker<D> {
         }
         let now = Tick::at(self.driver.now());
         let sweep = (self.connections.len() > 0).then(|| self.deadlines.next_sweep());
-        let times = [sweep, self.accepting.again(), self.stopping];
+        let times = [sweep, self.accepting.next(), self.stopping];
         let next = times.into_iter().flatten().reduce(Tick::min)?;
         Some(next.until(now))
     }
@@ -355,6 +356,9 @@ impl<D: Driver> Worker<D> {
     fn sweep(&mut self) {
         let tick = self.tick();
         self.accepting.check(&mut self.driver, tick);
+        while let Some(token) = self.accepting.overdue(tick) {
+            self.with(token, Connection::abort);
+        }
         if self.stopping.is_some_and(|deadline| deadline.has_come(tick)) {
             self.stopping = Some(tick.far());
             self.end_all(Connection::abort);
@@ -389,27 +393,6 @@ impl<D: Driver> Worker<D> {
         self.with(token, |connection, turn| connection.check_deadlines(&output, turn));
     }
 
-    fn accepted(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
-        if self.stopping.is_some() {
-            self.accepting.release(1);
-        } else if let Some((stream, peer)) = self.accepting.deal((stream, peer)) {
-            self.attach(stream, peer);
-        }
-    }
-
-    /// Begins with a connection, which counts already.
-    fn attach(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
-        let tick = self.tick();
-        let token = self.connections.insert(|generation| Connection::new(generation, peer, tick));
-        if let Err(error) = self.driver.attach(token, stream) {
-            tracing::warn!(%error, "a connection cannot be watched and is closed");
-            self.connections.remove(token);
-            self.accepting.ended(&mut self.driver, tick);
-            return;
-        }
-        self.with(token, |_, _| {});
-    }
-
     /// The time of this pass.
     fn tick(&self) -> Tick {
         Tick::at(self.cx.desk.now)
@@ -427,7 +410,7 @@ impl<D: Driver> Worker<D> {
         self.held.remove(token);
         self.deadlines.set(token.index, self.tick().far());
         let tick = self.tick();
-        self.accepting.ended(&mut self.driver, tick);
+        self.accepting.ended(&mut self.driver, token, tick);
     }
 
     /// The next command; others are taken from the inbox, which is bounded, when all have been done.
