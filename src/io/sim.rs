@@ -330,6 +330,10 @@ impl Driver for Sim {
         self.is_accepting = false;
     }
 
+    fn may_accept(&self) -> bool {
+        self.is_accepting && !self.backlog.is_empty()
+    }
+
     fn close_listeners(&mut self) {
         self.is_listening = false;
         self.is_accepting = false;

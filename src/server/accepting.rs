@@ -134,11 +134,6 @@ impl<S> Accepting<S> {
         self.pause(driver, now);
     }
 
-    /// A connection was accepted and is not served.
-    pub(super) fn release(&self) {
-        self.room.give_back(false);
-    }
-
     /// A connection has ended.
     pub(super) fn ended(&mut self, driver: &mut impl Driver, token: Token, now: Tick) {
         let was_served = !self.refused.remove(token);
@@ -158,13 +153,13 @@ impl<S> Accepting<S> {
         }
     }
 
-    /// Accepts nothing more, neither from the kernel nor from other workers.
-    pub(super) fn close(&mut self, driver: &mut impl Driver) {
+    /// Accepts nothing more, neither from the kernel nor from other workers. Returns what those
+    /// have accepted and this one is to have, which counts already.
+    pub(super) fn close(&mut self, driver: &mut impl Driver) -> Vec<Accepted<S>> {
         driver.close_listeners();
-        let queued = self.seat.as_ref().map_or(0, Seat::close);
-        (0..queued).for_each(|_| self.room.give_back(true));
         self.listeners = 0;
         self.again = None;
+        self.seat.as_ref().map(Seat::close).unwrap_or_default()
     }
 
     /// Accepting pauses until a connection has ended, or for a moment: other workers' may end too.

@@ -108,13 +108,11 @@ impl<S> Seat<S> {
         self.place().connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Nothing more is handed to this worker; what it has not taken is closed. How many that were.
-    pub(super) fn close(&self) -> usize {
+    /// Nothing more is handed to this worker. Returns what it has not taken, which counts already.
+    pub(super) fn close(&self) -> Vec<Accepted<S>> {
         let mut queue = self.place().lock();
         queue.waker = None;
-        let closed = queue.accepted.drain(..).count();
-        self.place().connections.fetch_sub(closed, Ordering::Relaxed);
-        closed
+        std::mem::take(&mut queue.accepted)
     }
 
     fn place(&self) -> &Place<S> {
@@ -194,15 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_the_queue_of_a_worker_that_stops_is_closed() {
+    fn a_worker_that_stops_takes_what_is_in_its_queue_and_nothing_more() {
         let balance = Arc::new(Balance::new(2));
         let seats = [0, 1].map(|number| balance.seat(number, Waker::new(|| {})));
-        let stream = Arc::new(());
-        let deal = || seats[0].deal((Arc::clone(&stream), None)).is_some();
+        let deal = || seats[0].deal(((), None)).is_some();
         let kept = (0..10).filter(|_| deal()).count();
-        assert_eq!(seats[1].close(), 10 - kept);
-        assert_eq!(Arc::strong_count(&stream), 1, "all have been dropped");
-        assert_eq!(balance.0[1].connections(), 0);
+        assert_eq!(seats[1].close().len(), 10 - kept);
+        assert_eq!(balance.0[1].connections(), 10 - kept);
+        (kept..10).for_each(|_| seats[1].ended());
         assert!((0..10).all(|_| deal()), "there is nobody to hand them to");
     }
 }
@@ -230,13 +227,13 @@ mod interleavings {
                 signal.wait();
                 taken += taker.take().len();
             }
-            (taken, taker.close())
+            (taken, taker.close().len())
         });
         let kept = (0..ACCEPTED).filter(|number| dealer.deal((*number, None)).is_some()).count();
         let (taken, closed) = taking.join().unwrap();
         assert_eq!(kept + taken + closed, ACCEPTED, "no connection is lost, and none counts twice");
         assert_eq!(balance.0[0].connections(), kept);
-        assert_eq!(balance.0[1].connections(), taken);
+        assert_eq!(balance.0[1].connections(), taken + closed);
     }
 
     #[test]

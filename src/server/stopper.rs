@@ -7,8 +7,8 @@ use crate::{
     sync::{Mutex, MutexGuard},
 };
 
-/// Stops a server in good order: no more connections are accepted, every peer gets a Close frame
-/// with 1001, and what has not ended after [`Config::shutdown_grace`](crate::Config::shutdown_grace) is reset.
+/// Stops a server in good order: what had arrived is served, then no more connections are accepted,
+/// every peer gets a Close frame with 1001, and what has not ended after [`Config::shutdown_grace`](crate::Config::shutdown_grace) is reset.
 #[derive(Clone, Debug, Default)]
 pub struct Stopper(Arc<Mutex<Stopping>>);
 

@@ -8,7 +8,9 @@ use std::{
 };
 
 mod coming;
+mod stopping;
 
+use self::stopping::Stopping;
 use super::{
     accepting::Accepting,
     balance::Seat,
@@ -57,8 +59,8 @@ pub struct Worker<D: Driver> {
     round: Option<Duration>,
     /// When the second of the wall clock changes.
     next_date: Duration,
-    /// When the last connection is to have ended.
-    stopping: Option<Tick>,
+    /// How far its end has come, if it is stopped.
+    stopping: Option<Stopping>,
 }
 
 impl<D: Driver> Worker<D> {
@@ -161,26 +163,8 @@ impl<D: Driver> Worker<D> {
         if self.leaves_over || self.cx.desk.pace.leaves_over() {
             self.leaves_over = self.has_work();
         }
-        Ok(self.stopping.is_none() || self.connections.len() > 0)
-    }
-
-    /// Begins to end: closes the listeners, says 1001 to all peers, and gives them
-    /// [`Config::shutdown_grace`].
-    pub fn stop(&mut self) {
-        if self.stopping.is_some() {
-            return;
-        }
-        self.cx.desk.now = self.driver.now();
-        self.stopping = Some(self.tick().after(self.cx.desk.shared.config.shutdown_grace));
-        self.accepting.close(&mut self.driver);
-        self.end_all(Connection::stop);
-    }
-
-    /// Ends all connections this way, in this pass and the next ones.
-    fn end_all(&mut self, end: fn(&mut Connection, Turn<'_>)) {
-        self.ending = self.connections.tokens();
-        self.leaves_over = true;
-        self.end = end;
+        let is_ending = self.stopping.is_some_and(|stopping| stopping.next().is_some());
+        Ok(!is_ending || self.connections.len() > 0)
     }
 
     /// How many connections the worker has.
@@ -194,13 +178,14 @@ impl<D: Driver> Worker<D> {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let has_ended = self.stopping.is_some() && self.connections.len() == 0;
-        if has_ended || self.leaves_over || self.round.is_some() {
+        let stopping = self.stopping.map(|stopping| stopping.next());
+        let has_ended = stopping.is_some() && self.connections.len() == 0;
+        if has_ended || stopping == Some(None) || self.leaves_over || self.round.is_some() {
             return Some(Duration::ZERO);
         }
         let now = Tick::at(self.driver.now());
         let sweep = (self.connections.len() > 0).then(|| self.deadlines.next_sweep());
-        let times = [sweep, self.accepting.next(), self.stopping];
+        let times = [sweep, self.accepting.next(), stopping.flatten()];
         let next = times.into_iter().flatten().reduce(Tick::min)?;
         Some(next.until(now))
     }
@@ -359,10 +344,7 @@ impl<D: Driver> Worker<D> {
         while let Some(token) = self.accepting.overdue(tick) {
             self.with(token, Connection::abort);
         }
-        if self.stopping.is_some_and(|deadline| deadline.has_come(tick)) {
-            self.stopping = Some(tick.far());
-            self.end_all(Connection::abort);
-        }
+        self.go_on_stopping();
         match self.round {
             None if self.due.is_empty() && self.deadlines.next_sweep().has_come(tick) => {
                 // A deadline is judged when everything has been received that came before it.

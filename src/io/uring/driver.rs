@@ -278,6 +278,10 @@ impl Driver for Uring {
         self.listeners.pause(listener);
     }
 
+    fn may_accept(&self) -> bool {
+        self.listeners.has_next()
+    }
+
     fn close_listeners(&mut self) {
         for number in 0..self.listeners.len() {
             let poll = Kind::Accept.number(number);

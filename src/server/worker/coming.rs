@@ -11,9 +11,6 @@ use crate::{
 
 impl<D: Driver> Worker<D> {
     pub(super) fn accepted(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
-        if self.stopping.is_some() {
-            return self.accepting.release();
-        }
         let tick = self.tick();
         match self.accepting.deal((stream, peer), tick) {
             Dealt::Kept((stream, peer)) => self.attach(stream, peer),
