@@ -88,6 +88,28 @@ fn what_had_arrived_before_the_stop_is_answered() {
     }
 }
 
+/// Whoever has just connected is about to ask; what it sends a moment later used to be lost.
+#[test]
+fn a_new_connection_may_still_send_its_request() {
+    for driver in drivers() {
+        let busy = Busy::start(driver, Config::default());
+        let mut first = busy.occupy();
+        let mut session = busy.server.connect();
+        let mut slow = busy.server.connect();
+        let (begin, end) = GET.split_at(9);
+        slow.send_raw(begin.as_bytes());
+        busy.stop();
+        assert_eq!(first.read_response().status, 200);
+        // The listeners are closed by now, since nothing else had to be accepted.
+        first.expect_eof();
+        slow.send_raw(end.as_bytes());
+        session.upgrade("/echo");
+        assert_eq!(slow.read_response().text(), "a page", "{driver}");
+        slow.expect_eof();
+        session.expect_closing(1001);
+    }
+}
+
 #[test]
 fn a_server_that_is_stopped_keeps_to_its_limit() {
     for driver in drivers() {

@@ -240,6 +240,18 @@ impl Connection {
         }
     }
 
+    /// Whether a request is due: it is a new connection, or part of a request head has come.
+    pub(crate) fn awaits_head(&self) -> bool {
+        matches!(&self.state, State::Accepting(opening) if opening.phase() == Phase::Head)
+    }
+
+    /// Does the same as [`stop`](Self::stop), unless a request is due.
+    pub(crate) fn stop_unless_due(&mut self, cx: Turn<'_>) {
+        if !self.awaits_head() {
+            self.stop(cx);
+        }
+    }
+
     /// Begins to end the connection because the server stops.
     pub(crate) fn stop(&mut self, mut cx: Turn<'_>) {
         match &mut self.state {

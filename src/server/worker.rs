@@ -163,7 +163,7 @@ impl<D: Driver> Worker<D> {
         if self.leaves_over || self.cx.desk.pace.leaves_over() {
             self.leaves_over = self.has_work();
         }
-        let is_ending = self.stopping.is_some_and(|stopping| stopping.next().is_some());
+        let is_ending = self.stopping.is_some_and(|stopping| stopping.is_ending());
         Ok(!is_ending || self.connections.len() > 0)
     }
 

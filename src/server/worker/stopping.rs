@@ -27,14 +27,26 @@ enum Phase {
     Accepting,
     /// The listeners are closed. What the connections had sent is received and answered.
     Receiving,
-    /// The connections are ended.
+    /// The connections are ended, but for those that have yet to send a request: whoever has just
+    /// connected is about to.
+    Lingering,
+    /// All connections are ended.
     Ending,
 }
 
 impl Stopping {
     /// When there is something to be done about it; `None`: in every pass.
     pub(super) fn next(&self) -> Option<Tick> {
-        (self.phase == Phase::Ending).then_some(self.deadline)
+        match self.phase {
+            Phase::Accepting | Phase::Receiving => None,
+            Phase::Lingering => Some(self.patience),
+            Phase::Ending => Some(self.deadline),
+        }
+    }
+
+    /// Whether the worker ends with its last connection.
+    pub(super) fn is_ending(&self) -> bool {
+        self.phase == Phase::Ending
     }
 }
 
@@ -70,9 +82,17 @@ impl<D: Driver> Worker<D> {
             stopping.phase = Phase::Receiving;
         }
         let is_receiving = self.driver.is_in_round() || self.held.has_turns();
-        let may_receive = self.connections.len() > 0 && is_receiving && !is_late;
+        let is_over = is_late || self.connections.len() == 0;
         match stopping.phase {
-            Phase::Receiving if !may_receive => {
+            Phase::Receiving if is_over || !is_receiving && !self.is_request_due() => {
+                self.end_all(Connection::stop);
+                stopping.phase = Phase::Ending;
+            }
+            Phase::Receiving if !is_receiving => {
+                self.end_all(Connection::stop_unless_due);
+                stopping.phase = Phase::Lingering;
+            }
+            Phase::Lingering if is_over => {
                 self.end_all(Connection::stop);
                 stopping.phase = Phase::Ending;
             }
@@ -83,6 +103,13 @@ impl<D: Driver> Worker<D> {
             _ => {}
         }
         self.stopping = Some(stopping);
+    }
+
+    /// Whether any connection has yet to send a request.
+    fn is_request_due(&mut self) -> bool {
+        let connections = &mut self.connections;
+        let tokens = connections.tokens();
+        tokens.iter().any(|token| connections.get(*token).is_some_and(|it| it.awaits_head()))
     }
 
     /// Ends all connections this way, in this pass and the next ones.
