@@ -7,7 +7,7 @@ gets SIGTERM, while clients connect, ask for a page or a WebSocket, read the ans
 
 With net.ipv4.tcp_migrate_req=1 no connection may be lost. Without it the kernel resets those that
 are in their handshake when a socket is closed; what the server has accepted must not be lost then
-either. Both are done in a network namespace of its own, which takes root.
+either. Both are done in a network namespace of its own, which takes root or user namespaces.
 """
 
 import argparse
@@ -171,10 +171,12 @@ def main():
         parser.error("the program is missing")
     if INSIDE in os.environ:
         return compare(command, arguments.restarts)
-    if os.geteuid() != 0:
-        sys.exit("this takes root: it makes a network namespace and sets net.ipv4.tcp_migrate_req")
+    # Others than root make a user namespace too, where that is allowed.
+    unshare = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-r", "-n"]
+    if subprocess.run([*unshare, "true"]).returncode != 0:
+        sys.exit("no network namespace can be made, to set net.ipv4.tcp_migrate_req: run it as root")
     environment = {**os.environ, INSIDE: "1"}
-    inside = ["unshare", "-n", sys.executable, *sys.argv]
+    inside = [*unshare, sys.executable, *sys.argv]
     sys.exit(subprocess.run(inside, env=environment).returncode)
 
 
