@@ -340,6 +340,10 @@ impl Driver for Epoll {
         self.listeners = Listeners::default();
     }
 
+    fn take_listeners(&mut self) -> Vec<TcpListener> {
+        self.listeners.take()
+    }
+
     fn attach(&mut self, token: Token, stream: OwnedFd) -> io::Result<()> {
         self.register(token, stream)
     }

@@ -203,6 +203,9 @@ pub trait Driver: Sized {
     /// Closes all listening sockets.
     fn close_listeners(&mut self);
 
+    /// Gives the listening sockets up as they are, for another driver.
+    fn take_listeners(&mut self) -> Vec<Self::Listener>;
+
     /// Gives a connection its token. Nothing is received before [`receive`](Self::receive).
     ///
     /// # Errors

@@ -342,6 +342,11 @@ impl Driver for Sim {
         }
     }
 
+    fn take_listeners(&mut self) -> Vec<()> {
+        self.is_accepting = false;
+        if std::mem::take(&mut self.is_listening) { vec![()] } else { vec![] }
+    }
+
     fn attach(&mut self, token: Token, pipe: usize) -> io::Result<()> {
         let index = token.index as usize;
         if index >= self.sockets.len() {

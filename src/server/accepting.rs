@@ -27,6 +27,8 @@ pub(super) struct Accepting<S> {
     listeners: usize,
     /// When accepting is tried again, if it pauses.
     again: Option<Tick>,
+    /// How many connections the worker has, those included that it refuses.
+    connections: usize,
     refused: Refused,
     failures: Repeated,
     refusals: Repeated,
@@ -80,6 +82,7 @@ impl<S> Accepting<S> {
             seat,
             listeners,
             again: None,
+            connections: 0,
             refused: Refused::default(),
             failures: Repeated::default(),
             refusals: Repeated::default(),
@@ -102,12 +105,15 @@ impl<S> Accepting<S> {
             if let Some(times) = self.refusals.count(now) {
                 tracing::warn!(times, "all connections are in use: others are refused with 503");
             }
+            self.connections += 1;
             return Dealt::Refused(accepted);
         }
-        match &self.seat {
-            Some(seat) => seat.deal(accepted).map_or(Dealt::Handed, Dealt::Kept),
-            None => Dealt::Kept(accepted),
-        }
+        let kept = match &self.seat {
+            Some(seat) => seat.deal(accepted),
+            None => Some(accepted),
+        };
+        self.connections += usize::from(kept.is_some());
+        kept.map_or(Dealt::Handed, Dealt::Kept)
     }
 
     /// Begins to refuse a connection.
@@ -121,8 +127,10 @@ impl<S> Accepting<S> {
     }
 
     /// Takes what other workers have accepted and this one is to have, which counts already.
-    pub(super) fn take_handed(&self) -> Vec<Accepted<S>> {
-        self.seat.as_ref().map(Seat::take).unwrap_or_default()
+    pub(super) fn take_handed(&mut self) -> Vec<Accepted<S>> {
+        let handed = self.seat.as_ref().map(Seat::take).unwrap_or_default();
+        self.connections += handed.len();
+        handed
     }
 
     /// Without descriptors or memory accepting pauses; it goes on when a connection has ended, or
@@ -136,6 +144,7 @@ impl<S> Accepting<S> {
 
     /// A connection has ended.
     pub(super) fn ended(&mut self, driver: &mut impl Driver, token: Token, now: Tick) {
+        self.connections -= 1;
         let was_served = !self.refused.remove(token);
         self.room.give_back(was_served);
         if let Some(seat) = self.seat.as_ref().filter(|_| was_served) {
@@ -159,7 +168,9 @@ impl<S> Accepting<S> {
         driver.close_listeners();
         self.listeners = 0;
         self.again = None;
-        self.seat.as_ref().map(Seat::close).unwrap_or_default()
+        let handed = self.seat.as_ref().map(Seat::close).unwrap_or_default();
+        self.connections += handed.len();
+        handed
     }
 
     /// Accepting pauses until a connection has ended, or for a moment: other workers' may end too.
@@ -175,6 +186,14 @@ impl<S> Accepting<S> {
         }
         self.again = None;
         self.begin(driver);
+    }
+}
+
+impl<S> Drop for Accepting<S> {
+    /// The connections of a worker that has failed are gone, and with its driver their descriptors.
+    fn drop(&mut self) {
+        let refused = self.refused.len();
+        (0..self.connections).for_each(|number| self.room.give_back(number >= refused));
     }
 }
 

@@ -17,6 +17,7 @@ mod listeners;
 mod placement;
 mod plan;
 mod refusing;
+mod restarting;
 mod stopper;
 mod worker;
 
@@ -150,7 +151,8 @@ impl Server {
     /// # Errors
     ///
     /// [`ServerError::Worker`] if a worker could not start, and then no connection was accepted; or
-    /// if its driver failed, and then the others have been stopped.
+    /// if it failed again and again, and then the others have been stopped. A worker that fails
+    /// loses its connections and starts again, with epoll in the end.
     pub fn run(self) -> Result<(), ServerError> {
         let Self { routes, config, workers, pin, driver, listeners, stopper, .. } = self;
         let routes = routes.checked().map_err(ServerError::Routes)?;
@@ -171,12 +173,13 @@ impl Server {
             stopper,
             placement,
         };
-        let work = |number, listeners| match driver {
+        let serve = |driver, start| match driver {
             DriverKind::IoUring => {
-                plan.work(number, listeners, |bytes| Ok(Uring::new()?.receive_bytes(bytes)))
+                plan.serve(start, |bytes| Ok(Uring::new()?.receive_bytes(bytes)))
             }
-            _ => plan.work(number, listeners, |bytes| Ok(Epoll::new()?.receive_bytes(bytes))),
+            _ => plan.serve(start, |bytes| Ok(Epoll::new()?.receive_bytes(bytes))),
         };
+        let work = |number, listeners| plan.work(number, listeners, driver, serve);
         plan.run(listeners, work).map_err(ServerError::Worker)
     }
 }

@@ -1,9 +1,26 @@
 //! What the workers of a server have in common, and the life of each.
 
-use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, thread};
+use std::{
+    io,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Instant,
+};
+
+#[cfg(test)]
+mod faulty;
 
 use super::{
-    Stopper, balance::Balance, gate::Gate, placement::Placement, refusing::Room, worker::Worker,
+    DriverKind, Stopper,
+    balance::Balance,
+    gate::Gate,
+    placement::Placement,
+    refusing::Room,
+    restarting::{Failed, Restarts, Start},
+    worker::Worker,
 };
 use crate::{
     Config,
@@ -45,24 +62,97 @@ impl Plan {
         })
     }
 
-    /// The life of one worker. However it ends, the others end too: a server that listens and
-    /// does not serve would be worse than none. None accepts before all have what they need.
-    pub(super) fn work<D: Driver<Listener = TcpListener, Stream = OwnedFd>>(
+    /// The life of one worker, which `serve` makes [serve](Self::serve) with a driver of a kind. If
+    /// it fails when it has begun to, it starts again, and the others know nothing of it. However it
+    /// ends, the others end too: a server that listens and does not serve would be worse than none.
+    pub(super) fn work(
         &self,
         number: usize,
         listeners: Vec<TcpListener>,
-        driver: impl FnOnce(usize) -> io::Result<D>,
+        driver: DriverKind,
+        serve: impl Fn(DriverKind, Start) -> Result<(), Failed>,
     ) -> io::Result<()> {
         let _ends_others = EndsOthers(self);
+        self.pin(number);
+        let mut restarts = Restarts::new(driver);
+        let mut start = Start { number, listeners, is_first: true };
+        loop {
+            let is_first = start.is_first;
+            let Err(failed) = serve(restarts.driver(), start) else { return Ok(()) };
+            if is_first && failed.began.is_none() {
+                return Err(failed.error);
+            }
+            let (error, connections) = (&failed.error, failed.connections);
+            if !restarts.goes_on(failed.served()) {
+                tracing::error!(worker = number, %error, connections, "a worker failed again");
+                return Err(failed.error);
+            }
+            tracing::error!(
+                worker = number, %error, connections,
+                "a worker failed, and its connections are lost: it starts again with {}",
+                restarts.driver()
+            );
+            start = Start { number, listeners: failed.listeners, is_first: false };
+        }
+    }
+
+    fn pin(&self, number: usize) {
         if let Some(processor) = self.placement.processor(number)
             && let Err(error) = sys::pin_thread(processor)
         {
             tracing::warn!(%error, processor, "a worker is not pinned");
         }
-        let driver = driver(self.config.receive_bytes)?;
+    }
+
+    /// Serves with one driver, until the server is stopped or the driver fails. No worker accepts
+    /// before all have what they need.
+    pub(super) fn serve<D: Driver<Listener = TcpListener, Stream = OwnedFd>>(
+        &self,
+        start: Start,
+        driver: impl FnOnce(usize) -> io::Result<D>,
+    ) -> Result<(), Failed> {
+        let Start { number, listeners, is_first } = start;
+        // Sockets that a driver does not take are closed.
+        let copies = match copies(&listeners, is_first) {
+            Ok(copies) => copies,
+            Err(error) => return Err(Failed::to_start(error, listeners)),
+        };
+        let driver = match driver(self.config.receive_bytes) {
+            Ok(driver) => driver,
+            Err(error) => return Err(Failed::to_start(error, listeners)),
+        };
+        let mut worker = match self.worker(number, driver, listeners) {
+            Ok(worker) => worker,
+            Err(error) => return Err(Failed::to_start(error, copies)),
+        };
+        drop(copies);
+        if is_first && !self.gate.arrive() {
+            // The one that failed returns why.
+            return Ok(());
+        }
+        worker.accept();
+        let began = Some(Instant::now());
+        let result = catch_unwind(AssertUnwindSafe(|| worker.run()));
+        let Err(error) = result.unwrap_or_else(|_| Err(io::Error::other("it panicked"))) else {
+            return Ok(());
+        };
+        let listeners = worker.driver().take_listeners();
+        let connections = worker.connections();
+        // What a session owns is the application's, and may panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(worker)));
+        Err(Failed { error, listeners, connections, began })
+    }
+
+    /// A worker that can be stopped and handed connections.
+    fn worker<D: Driver<Listener = TcpListener, Stream = OwnedFd>>(
+        &self,
+        number: usize,
+        driver: D,
+        listeners: Vec<TcpListener>,
+    ) -> io::Result<Worker<D>> {
         let inbox = Arc::new(Inbox::new(driver.waker()));
         let seat = self.balance.seat(number, driver.waker());
-        let mut worker = Worker::with_others(
+        let worker = Worker::with_others(
             driver,
             Arc::clone(&self.routes) as _,
             Arc::clone(&self.config),
@@ -72,13 +162,14 @@ impl Plan {
             listeners,
         )?;
         self.stopper.register(inbox);
-        if !self.gate.arrive() {
-            // The one that failed returns why.
-            return Ok(());
-        }
-        worker.accept();
-        worker.run()
+        Ok(worker)
     }
+}
+
+/// Copies of the sockets, with which a worker that starts again may try once more.
+fn copies(listeners: &[TcpListener], is_first: bool) -> io::Result<Vec<TcpListener>> {
+    let wanted = if is_first { &[] } else { listeners };
+    wanted.iter().map(TcpListener::try_clone).collect()
 }
 
 /// Ends the other workers when it is dropped, those that wait at the gate as well.
@@ -124,7 +215,7 @@ mod tests {
         listeners.insert(0, Vec::new());
         let client = &client;
         let result = plan.run(listeners, |number, listeners| {
-            plan.work(number, listeners, |_| match number {
+            let driver = |_| match number {
                 1 => Epoll::new(),
                 _ => {
                     // That nothing comes takes time to see.
@@ -133,7 +224,8 @@ mod tests {
                     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
                     Err(io::ErrorKind::OutOfMemory.into())
                 }
-            })
+            };
+            plan.work(number, listeners, DriverKind::Epoll, |_, start| plan.serve(start, driver))
         });
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::OutOfMemory);
     }

@@ -71,6 +71,10 @@ impl Refused {
         place.map(|place| self.0.remove(place)).is_some()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// When one of them is closed next.
     pub(super) fn next(&self) -> Option<Tick> {
         self.0.iter().map(|(_, end)| *end).reduce(Tick::min)

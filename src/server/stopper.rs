@@ -34,6 +34,8 @@ impl Stopper {
         if stopping.is_stopped {
             let _ = inbox.push(Command::Stop);
         } else {
+            // That of a worker that has failed, in whose place this one is.
+            stopping.inboxes.retain(|inbox| !inbox.is_closed());
             stopping.inboxes.push(inbox);
         }
     }

@@ -294,6 +294,10 @@ impl Driver for Uring {
         self.listeners = Listeners::default();
     }
 
+    fn take_listeners(&mut self) -> Vec<TcpListener> {
+        self.listeners.take()
+    }
+
     fn attach(&mut self, token: Token, stream: OwnedFd) -> io::Result<()> {
         self.sockets.add(token, stream);
         Ok(())
