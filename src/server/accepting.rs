@@ -96,7 +96,10 @@ impl<S> Accepting<S> {
 
     /// When accepting is tried again, if it pauses, or a connection that is refused is closed.
     pub(super) fn next(&self) -> Option<Tick> {
-        [self.again, self.refused.next()].into_iter().flatten().reduce(Tick::min)
+        match self.refused.next() {
+            None => self.again,
+            Some(end) => Some(self.again.map_or(end, |again| again.min(end))),
+        }
     }
 
     /// A connection was accepted.
@@ -119,6 +122,11 @@ impl<S> Accepting<S> {
     /// Begins to refuse a connection.
     pub(super) fn refuse(&mut self, token: Token, now: Tick) {
         self.refused.add(token, now);
+    }
+
+    /// Whether any connection is being refused.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.refused.len() > 0
     }
 
     /// A connection that was refused and whose time is over.

@@ -341,10 +341,12 @@ impl<D: Driver> Worker<D> {
     fn sweep(&mut self) {
         let tick = self.tick();
         self.accepting.check(&mut self.driver, tick);
-        while let Some(token) = self.accepting.overdue(tick) {
-            self.with(token, Connection::abort);
+        if self.accepting.is_refusing() {
+            self.end_refusals();
         }
-        self.go_on_stopping();
+        if self.stopping.is_some() {
+            self.go_on_stopping();
+        }
         match self.round {
             None if self.due.is_empty() && self.deadlines.next_sweep().has_come(tick) => {
                 // A deadline is judged when everything has been received that came before it.

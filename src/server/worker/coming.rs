@@ -32,6 +32,14 @@ impl<D: Driver> Worker<D> {
         self.begin(token, stream, |connection, _| connection.refuse());
     }
 
+    /// Ends the connections that are refused and whose time is over.
+    pub(super) fn end_refusals(&mut self) {
+        let tick = self.tick();
+        while let Some(token) = self.accepting.overdue(tick) {
+            self.with(token, Connection::abort);
+        }
+    }
+
     fn insert(&mut self, peer: Option<SocketAddr>) -> Token {
         let tick = self.tick();
         self.connections.insert(|generation| Connection::new(generation, peer, tick))
