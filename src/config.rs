@@ -44,9 +44,11 @@ pub struct Config {
     pub socket_buffers: SocketBuffers,
     /// How messages are compressed for clients that offer it; `None`: not at all.
     pub compression: Option<Compression>,
-    /// How many connections the server has at a time: 1,000,000; at least one. Beyond, they wait
-    /// in the kernel's queue.
+    /// How many connections the server has at a time: 1,000,000, or as many as the process's limit
+    /// on open files allows ([`Server::run`](crate::Server::run)); at least one.
     pub connections: usize,
+    /// What becomes of connections beyond that: they wait.
+    pub when_full: WhenFull,
     /// How many connections a peer's address may have: no limit. Those beyond it are closed at once.
     /// An IPv6 address stands for its network (/64).
     pub connections_per_address: Option<usize>,
@@ -95,6 +97,7 @@ impl Default for Config {
             socket_buffers: SocketBuffers::default(),
             compression: Some(Compression::default()),
             connections: 1_000_000,
+            when_full: WhenFull::default(),
             connections_per_address: None,
             handshakes: 65_536,
             byte_rate: None,
@@ -109,6 +112,18 @@ impl Default for Config {
             shutdown_grace: Duration::from_secs(10),
         }
     }
+}
+
+/// What becomes of connections for which a server has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// They wait in the kernel's queue until others end.
+    #[default]
+    Wait,
+    /// Their first request gets 503 and they are closed, after a second at most. For that the server
+    /// has up to 16 connections more than it serves; the next ones wait.
+    Refuse,
 }
 
 /// permessage-deflate (RFC 7692). The defaults suit very many connections: a message is compressed

@@ -57,7 +57,7 @@ pub mod session;
 mod sync;
 pub mod ws;
 
-pub use config::{Compression, Config};
+pub use config::{Compression, Config, WhenFull};
 pub use conn::{Counters, Frame, Handle, HandleError, Received};
 pub use error::Error;
 pub use server::{DriverKind, Pin, Server, ServerError, Stopper};

@@ -12,6 +12,7 @@ use cli::Arguments;
 
 fn main() -> ExitCode {
     wireloop::io::sys::give_back_freed_memory();
+    wireloop::io::sys::raise_file_limit();
     let arguments = Arguments::parse();
     cli::start_log(&arguments);
     match serve(&arguments) {

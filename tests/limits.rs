@@ -12,8 +12,8 @@ use std::{
 };
 
 use support::{
-    BINARY, Binary, CONTINUATION, Client, Events, PING, PONG, TEXT, config, drivers, frame,
-    handshake, script, serve_with,
+    BINARY, Binary, CONTINUATION, Client, DEADLINE, Events, PING, PONG, TEXT, config, drivers,
+    frame, handshake, script, serve_with,
 };
 use wireloop::{Config, Echo, Handle, Routes};
 
@@ -328,6 +328,65 @@ fn connections_beyond_the_limit_wait_and_are_served_when_others_end() {
         third.send_text("served");
         third.expect_text("served");
     });
+}
+
+/// Whoever comes when all connections are in use is told so, without a reset that would destroy the
+/// answer, and takes one of a few descriptors.
+#[test]
+fn connections_beyond_the_limit_can_be_refused() {
+    for (driver, workers) in drivers().flat_map(|driver| [(driver, 1), (driver, 4)]) {
+        let arguments = ["--max-connections=10", "--when-full=refuse", "--quiet"];
+        let others = [format!("--driver={driver}"), format!("--workers={workers}")];
+        let arguments = [&arguments[..], &others.each_ref().map(|other| &**other)].concat();
+        let server = Binary::start_at(([127, 0, 0, 1], 0).into(), &arguments);
+        let mut served = server.upgrade("/echo");
+        let mut more: Vec<Client> = (1..10).map(|_| server.upgrade("/echo")).collect();
+        let files = server.open_files();
+        let burst: Vec<Client> = (0..300).map(|_| Client::connect(server.address())).collect();
+        thread::scope(|scope| {
+            let refused = burst.into_iter().map(|client| scope.spawn(|| expect_refusal(client)));
+            let mut refused: Vec<_> = refused.collect();
+            while !refused.is_empty() {
+                assert!(server.open_files() <= files + 16, "{driver}: {}", server.open_files());
+                refused.retain(|client| !client.is_finished());
+            }
+        });
+        served.ping_and_wait(b"served");
+        drop(more.pop());
+        // The server learns of it in its own time.
+        let upgrades = || Client::connect(server.address()).request(&handshake("/echo", "")).status;
+        let begun = Instant::now();
+        while upgrades() != 101 {
+            assert!(begun.elapsed() < DEADLINE, "{driver}: nobody is served any more");
+        }
+    }
+}
+
+/// A connection that is being refused keeps its place for a second, not for as long as it likes.
+#[test]
+fn a_refusal_waits_for_nobody() {
+    for driver in drivers() {
+        let arguments =
+            ["--max-connections=1", "--when-full=refuse", &format!("--driver={driver}")];
+        let server = Binary::start(&arguments);
+        let _served = server.upgrade("/echo");
+        let mut silent: Vec<Client> = (0..16).map(|_| Client::connect(server.address())).collect();
+        let begun = Instant::now();
+        expect_refusal(Client::connect(server.address()));
+        let took = begun.elapsed();
+        assert!(took > Duration::from_millis(500) && took < Duration::from_secs(10), "{took:?}");
+        silent.iter_mut().for_each(Client::expect_gone);
+    }
+}
+
+/// Asks for a WebSocket and gets 503, and the end of the connection behind it.
+#[track_caller]
+fn expect_refusal(mut client: Client) {
+    let response = client.request(&handshake("/echo", ""));
+    assert_eq!(response.status, 503);
+    assert_eq!(response.header("retry-after"), Some("1"));
+    assert_eq!(response.header("connection"), Some("close"));
+    client.expect_eof();
 }
 
 /// Defect 7 of Perfect-WebSockets: EMFILE ended the server. The binary keeps below its own file

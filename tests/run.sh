@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Runs the tests, from a fresh machine with a Rust toolchain to one table of results.
 #
-#     tests/run.sh [all|quick|rust|fuzz|interop|browser|autobahn|load|instructions]
+#     tests/run.sh [all|full|quick|rust|fuzz|interop|browser|autobahn|load|instructions]
 #
-# `all` is the default; `quick` is format, lints and debug tests; `fuzz` runs each fuzz target
+# `all` is the default; `full` is all of it, and steps that take minutes (100 restarts under load);
+# `quick` is format, lints and debug tests; `fuzz` runs each fuzz target
 # for FUZZ_SECONDS; the last five build the release binary and drive it from outside, once per
 # driver. What is missing is installed where that is allowed. A tool that stays missing fails the
 # run: nothing is skipped.
@@ -18,12 +19,14 @@ export CARGO_TERM_COLOR=never PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 logs=$WIRELOOP_CACHE/logs
 binary=${CARGO_TARGET_DIR:-target}/release/wireloop
 mode=${1:-all}
+restarts=5
+[[ $mode != full ]] || restarts=100
 results=()
 failed=0
 
 wants() {
     local one
-    for one in all "$@"; do
+    for one in all full "$@"; do
         [[ $mode != "$one" ]] || return 0
     done
     return 1
@@ -50,7 +53,7 @@ step() {
 
 # The lines of a log in which tests say how much they tested.
 summary() {
-    grep -E '^(autobahn [a-z]+|browser|fuzz|load|interop [a-z-]+|instructions [a-z-]+): [0-9]+ (OK|checks)' "$1" || true
+    grep -E '^(autobahn [a-z]+|browser|fuzz|load|interop [a-z-]+|instructions [a-z-]+|restarts): [0-9]+ (OK|checks)' "$1" || true
     awk '/^test result:/ { passed += $4; failed += $6; ignored += $8; seen = 1 }
          END { if (seen) printf "cargo test: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$1"
 }
@@ -66,7 +69,7 @@ has() {
 
 # tools NAME...: installs what is missing from Debian's packages, and says what stays missing.
 tools() {
-    local -A package=([cc]=gcc [c++]=g++ [flock]=util-linux [venv]=python3-venv [node]=nodejs [chromedriver]=chromium-driver)
+    local -A package=([cc]=gcc [c++]=g++ [flock]=util-linux [unshare]=util-linux [ip]=iproute2 [venv]=python3-venv [node]=nodejs [chromedriver]=chromium-driver)
     local tool missing=() wanted=() sudo=()
     for tool in "$@"; do
         has "$tool" || wanted+=("${package[$tool]:-$tool}")
@@ -95,7 +98,7 @@ needed_tools() {
     ! wants interop || echo python3 venv node npm curl openssl
     ! wants browser || echo python3 chromium chromedriver
     ! wants autobahn || echo python3 venv
-    ! wants load || echo python3 venv tmux groff
+    ! wants load || echo python3 venv tmux groff unshare ip
     ! wants instructions || echo python3 valgrind
 }
 
@@ -147,7 +150,10 @@ outside_tests() {
             step "autobahn server, byte by byte, $driver" \
                 python3 tests/autobahn/run.py --groups 1,2,3,4,5,6,7,10 server "${server[@]}" --receive-bytes 1
         fi
-        ! wants load || step "load, $driver" python3 tests/load.py "${binary}-bench" --server-driver "$driver"
+        if wants load; then
+            step "load, $driver" python3 tests/load.py "${binary}-bench" --server-driver "$driver"
+            step "restarts, $driver" python3 tests/restarts.py --restarts "$restarts" "${server[@]}"
+        fi
         ! wants instructions || step "instructions, $driver" benches/instructions/run.py --driver "$driver"
     done
     if wants load; then
@@ -163,9 +169,9 @@ outside_tests() {
 }
 
 case $mode in
-    all | quick | rust | fuzz | interop | browser | autobahn | load | instructions) ;;
+    all | full | quick | rust | fuzz | interop | browser | autobahn | load | instructions) ;;
     *)
-        echo "usage: tests/run.sh [all|quick|rust|fuzz|interop|browser|autobahn|load|instructions]" >&2
+        echo "usage: tests/run.sh [all|full|quick|rust|fuzz|interop|browser|autobahn|load|instructions]" >&2
         exit 2
         ;;
 esac

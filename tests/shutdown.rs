@@ -216,6 +216,7 @@ fn help_names_every_flag() {
         "webroot",
         "share-address",
         "max-connections",
+        "when-full",
         "max-message",
         "max-frame",
         "max-fragments",
@@ -242,7 +243,7 @@ fn a_file_limit_below_the_connections_wanted_is_said() {
     server.signal(Signal::TERM);
     let (status, stderr) = server.wait();
     assert_eq!(status.code(), Some(0), "{stderr}");
-    for word in ["--max-connections 5000", "128", "ulimit"] {
+    for word in ["5000 connections", "128", "ulimit"] {
         assert!(stderr.contains(word), "{word:?} is not said: {stderr}");
     }
 }

@@ -15,11 +15,8 @@ use rustix::io::Errno;
 use tracing_subscriber::filter::LevelFilter;
 use wireloop::{
     Compression, Config, DriverKind, Echo, Pin, Routes, RoutesError, ServerError, StaticFiles,
-    http::Origins, io::sys,
+    WhenFull, http::Origins, io::sys,
 };
-
-/// Descriptors that are not connections: listeners, event queues, files being served.
-const RESERVED_FILES: u64 = 64;
 
 /// A WebSocket echo server for very many connections, with a page to try it: the page is at /,
 /// the echo service at /echo, for clients that offer the subprotocol `echo` or none.
@@ -109,9 +106,20 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE", default_value = "256", value_parser = size, help_heading = "Compression")]
     compression_threshold: usize,
 
-    /// Connections at a time; more wait in the kernel's queue. Default: what the file limit allows
+    /// Connections at a time. Default: what the file limit allows, up to a million
     #[arg(long, value_name = "N", help_heading = "Limits")]
     max_connections: Option<NonZeroUsize>,
+
+    /// What becomes of more connections: wait, in the kernel's queue, or refuse, with status 503
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "wait",
+        help_heading = "Limits",
+        hide_possible_values = true
+    )]
+    when_full: Full,
 
     /// Connections of one address, or of one /64 network of IPv6; others are closed at once.
     /// Default: no limit
@@ -245,6 +253,22 @@ impl From<PinMode> for Pin {
     }
 }
 
+/// What becomes of connections beyond the limit, as it is called on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Full {
+    Wait,
+    Refuse,
+}
+
+impl From<Full> for WhenFull {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Wait => Self::Wait,
+            Full::Refuse => Self::Refuse,
+        }
+    }
+}
+
 /// An interface of the kernel, as it is called on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Driver {
@@ -264,10 +288,13 @@ impl From<Driver> for DriverKind {
 }
 
 impl Arguments {
-    /// The limits and deadlines that were asked for, as far as the file limit allows.
+    /// The limits and deadlines that were asked for.
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::default();
-        config.connections = self.connections();
+        if let Some(connections) = self.max_connections {
+            config.connections = connections.get();
+        }
+        config.when_full = self.when_full.into();
         config.head.head_bytes = self.max_head;
         config.frames.frame_bytes = self.max_frame;
         config.frames.message_bytes = self.max_message;
@@ -302,22 +329,6 @@ impl Arguments {
         compression.server_context_takeover = keeps;
         compression.client_context_takeover = keeps;
         (self.compression != CompressionMode::Off).then_some(compression)
-    }
-
-    /// Raises the file limit and says if it is too low for what was asked for.
-    fn connections(&self) -> usize {
-        let limit = sys::raise_file_limit();
-        // Under a very low limit at least half of it is for connections.
-        let possible = limit.saturating_sub(RESERVED_FILES).max(limit / 2).max(1);
-        let possible = usize::try_from(possible).unwrap_or(usize::MAX);
-        let wanted = self.max_connections.map_or(possible, NonZeroUsize::get);
-        if wanted > possible {
-            tracing::warn!(
-                "--max-connections {wanted} needs a higher limit on open files than {limit}: \
-                 {possible} connections are served; raise the hard limit (ulimit -Hn, LimitNOFILE)"
-            );
-        }
-        wanted.min(possible)
     }
 }
 

@@ -95,6 +95,11 @@ impl Inbox {
         queue.commands = Vec::new();
     }
 
+    /// Whether the worker has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing that holds the lock can panic half way.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)

@@ -117,7 +117,7 @@ impl Connection {
         cx.desk.memory.ended();
         match &mut self.state {
             State::Accepting(opening) if opening.phase() != Phase::Response => {
-                opening.refuse(&mut cx.desk);
+                opening.shed(&mut cx.desk);
                 self.terminate(cx.tick());
             }
             State::Active(active) if self.output.is_idle() => {

@@ -136,7 +136,7 @@ impl Connection {
             measured: Measured::default(),
             incoming: Incoming::default(),
             is_holder: false,
-            is_handshake: true,
+            is_handshake: false,
             output: SendState::default(),
             state: State::Accepting(Box::new(Opening::new(peer))),
         }
@@ -246,6 +246,25 @@ impl Connection {
         self.advance(&mut Input::new(&mut []), &mut cx);
     }
 
+    /// Refuses its first request, whatever it is, since the server has no room for it.
+    pub(crate) fn refuse(&mut self) {
+        if let State::Accepting(opening) = &mut self.state {
+            opening.refuse();
+        }
+    }
+
+    /// Whether a request is due: it is a new connection, or part of a request head has come.
+    pub(crate) fn awaits_head(&self) -> bool {
+        matches!(&self.state, State::Accepting(opening) if opening.phase() == Phase::Head)
+    }
+
+    /// Does the same as [`stop`](Self::stop), unless a request is due.
+    pub(crate) fn stop_unless_due(&mut self, cx: Turn<'_>) {
+        if !self.awaits_head() {
+            self.stop(cx);
+        }
+    }
+
     /// Begins to end the connection because the server stops.
     pub(crate) fn stop(&mut self, mut cx: Turn<'_>) {
         match &mut self.state {
@@ -298,7 +317,13 @@ impl Connection {
         matches!(&self.state, State::Accepting(opening) if !opening.has_answered())
     }
 
-    /// Whether it has sent its first request, or ended before; once.
+    /// Whether it counts among the handshakes in progress from now on.
+    pub(crate) fn begins_handshake(&mut self) -> bool {
+        self.is_handshake = self.is_handshake();
+        self.is_handshake
+    }
+
+    /// Whether it counts among them no more: it has sent its first request, or ended before; once.
     #[inline]
     pub(crate) fn ends_handshake(&mut self) -> bool {
         let ends = self.is_handshake && !self.is_handshake();

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ::http::{HeaderValue, Method, StatusCode, Version, header};
+use ::http::{HeaderValue, Method, StatusCode, Version, header::RETRY_AFTER};
 
 use super::{Answer, AnySession, Desk};
 use crate::{
@@ -37,6 +37,8 @@ pub(super) struct Opening {
     is_held: bool,
     /// Whether a request was answered.
     has_answered: bool,
+    /// Whether the first request is refused, since the server is full.
+    is_refused: bool,
 }
 
 /// What the connection waits for.
@@ -101,7 +103,13 @@ impl Opening {
             is_head: false,
             is_held: false,
             has_answered: false,
+            is_refused: false,
         }
+    }
+
+    /// Refuses the first request.
+    pub(super) fn refuse(&mut self) {
+        self.is_refused = true;
     }
 
     /// Ends the connection with the response that is being sent.
@@ -120,7 +128,7 @@ impl Opening {
     }
 
     /// Refuses the request that is arriving, because memory is short.
-    pub(super) fn refuse(&mut self, desk: &mut Desk) {
+    pub(super) fn shed(&mut self, desk: &mut Desk) {
         if self.phase() == Phase::Head {
             self.respond(short_of_memory(), &self.at_last(), desk);
         }
@@ -212,7 +220,11 @@ impl Opening {
         let head_bytes = head.len();
         let mut slots = HeaderSlots::new();
         let request = Request::parse(head, limits, &mut slots)?;
-        let handled = handle(request, self.peer, desk);
+        let handled = if self.is_refused {
+            Handled::Response(no_room(), self.at_last())
+        } else {
+            handle(request, self.peer, desk)
+        };
         if is_kept {
             self.kept.take(head_bytes);
         } else {
@@ -295,7 +307,16 @@ impl Kept {
 fn short_of_memory() -> Response {
     let text = "The server is overloaded: try again later.\n";
     let response = Response::text(StatusCode::SERVICE_UNAVAILABLE, text);
-    response.header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+    response.header(RETRY_AFTER, HeaderValue::from_static("5"))
+}
+
+/// The answer of a server that has as many connections as it may have.
+fn no_room() -> Response {
+    Response::text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The server has no room for more connections.\n",
+    )
+    .header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// Asks the application for its answer.

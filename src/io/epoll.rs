@@ -19,8 +19,12 @@ use mio::{Interest, unix::SourceFd};
 use rustix::{io::Errno, net::Shutdown};
 
 mod ready;
+mod socket;
 
-use self::ready::Ready;
+use self::{
+    ready::Ready,
+    socket::{Socket, Waiting},
+};
 use super::{
     Address, Clock, Completion, Driver, OutputProgress, Permits, SendBatch, Token, Unsent, Waker,
     listeners::Listeners, sys, timer::Timer,
@@ -74,28 +78,6 @@ enum Done {
     Sent(Token, io::Result<()>),
     Closed(Token),
     Woken,
-}
-
-/// Twelve bytes.
-#[derive(Debug)]
-struct Socket {
-    fd: OwnedFd,
-    generation: u32,
-    is_receiving: bool,
-    /// An edge came and the socket has not been emptied since.
-    is_readable: bool,
-    /// A short receive does not mean that the socket is empty: the peer has ended its direction,
-    /// the socket has failed, or there is urgent data.
-    until_empty: bool,
-    /// Whether the socket stands in `ready`.
-    is_queued: bool,
-}
-
-/// What a socket does when it becomes writable.
-#[derive(Debug)]
-enum Waiting {
-    Connect,
-    Send { bytes: Vec<u8>, sent: usize },
 }
 
 impl Epoll {
@@ -350,8 +332,16 @@ impl Driver for Epoll {
         self.listeners.pause(listener);
     }
 
+    fn may_accept(&self) -> bool {
+        self.listeners.has_next()
+    }
+
     fn close_listeners(&mut self) {
         self.listeners = Listeners::default();
+    }
+
+    fn take_listeners(&mut self) -> Vec<TcpListener> {
+        self.listeners.take()
     }
 
     fn attach(&mut self, token: Token, stream: OwnedFd) -> io::Result<()> {

@@ -45,6 +45,11 @@ impl Listeners {
         self.all.len() - 1
     }
 
+    /// Gives the sockets up.
+    pub(super) fn take(&mut self) -> Vec<TcpListener> {
+        self.all.drain(..).map(|listener| listener.socket).collect()
+    }
+
     /// Accepts only with these permits.
     pub(super) fn limit(&mut self, permits: Permits) {
         self.permits = Some(permits);

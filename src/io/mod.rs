@@ -198,8 +198,15 @@ pub trait Driver: Sized {
     /// Stops accepting; connections wait in the kernel's queue.
     fn pause_accept(&mut self, listener: usize);
 
+    /// Whether connections may be waiting that would be accepted: a listener accepts, and has not
+    /// found its queue empty since the kernel reported some or it began to.
+    fn may_accept(&self) -> bool;
+
     /// Closes all listening sockets.
     fn close_listeners(&mut self);
+
+    /// Gives the listening sockets up as they are, for another driver.
+    fn take_listeners(&mut self) -> Vec<Self::Listener>;
 
     /// Gives a connection its token. Nothing is received before [`receive`](Self::receive).
     ///

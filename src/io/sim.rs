@@ -330,12 +330,21 @@ impl Driver for Sim {
         self.is_accepting = false;
     }
 
+    fn may_accept(&self) -> bool {
+        self.is_accepting && !self.backlog.is_empty()
+    }
+
     fn close_listeners(&mut self) {
         self.is_listening = false;
         self.is_accepting = false;
         for pipe in self.backlog.drain(..) {
             self.pipes[pipe].is_reset = true;
         }
+    }
+
+    fn take_listeners(&mut self) -> Vec<()> {
+        self.is_accepting = false;
+        if std::mem::take(&mut self.is_listening) { vec![()] } else { vec![] }
     }
 
     fn attach(&mut self, token: Token, pipe: usize) -> io::Result<()> {

@@ -177,6 +177,12 @@ pub(super) fn socket_address(address: SocketAddrAny) -> Option<SocketAddr> {
     }
 }
 
+/// The soft limit on open files.
+pub(crate) fn file_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
 /// Raises the soft limit on open files to the hard limit, and returns it.
 pub fn raise_file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);

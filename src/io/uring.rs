@@ -53,6 +53,8 @@ const PBUF_RING_INC: u16 = 2;
 
 /// `IORING_REGISTER_RING_FDS` (Linux 5.18).
 const REGISTER_RING_FDS: libc::c_uint = 20;
+/// `IORING_UNREGISTER_RING_FDS`.
+const UNREGISTER_RING_FDS: libc::c_uint = 21;
 
 /// An io_uring with what belongs to its operations. The number to enter it by is registered with
 /// the thread that made it, and `SINGLE_ISSUER` lets no other thread enter.
@@ -100,7 +102,7 @@ impl Ring {
         let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         let mut enter_fd = ring.as_raw_fd();
         if features.registered_ring
-            && let Some(registered) = register_ring(&ring)
+            && let Some(registered) = register_ring(&ring, REGISTER_RING_FDS, u32::MAX)
         {
             enter_fd = registered;
             enter_flags |= EnterFlags::REGISTERED_RING;
@@ -332,6 +334,11 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
+        if self.enter_flags.contains(EnterFlags::REGISTERED_RING) {
+            // Or else the ring would be there as long as the thread, and with it the sockets of the
+            // operations that are cancelled now: their peers would wait in vain.
+            register_ring(&self.ring, UNREGISTER_RING_FDS, self.enter_fd as u32);
+        }
         let all = types::CancelBuilder::any();
         match self.ring.submitter().register_sync_cancel(None, all) {
             Ok(()) => {}
@@ -356,8 +363,9 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8], flags: i32) -> squeue::Entry {
     opcode::Send::new(types::Fd(socket.as_raw_fd()), bytes.as_ptr(), length).flags(flags).build()
 }
 
-/// Spares the kernel the look-up of the descriptor; the registration is the thread's.
-fn register_ring(ring: &IoUring) -> Option<RawFd> {
+/// Spares the kernel the look-up of the descriptor, or no longer; the registration is the thread's
+/// and keeps the ring. Returns its number.
+fn register_ring(ring: &IoUring, operation: libc::c_uint, number: u32) -> Option<RawFd> {
     /// `struct io_uring_rsrc_update`.
     #[repr(C)]
     struct Update {
@@ -366,13 +374,15 @@ fn register_ring(ring: &IoUring) -> Option<RawFd> {
         data: u64,
     }
     let fd = ring.as_raw_fd();
-    let mut update = Update { offset: u32::MAX, reserved: 0, data: fd as u64 };
+    let mut update = Update { offset: number, reserved: 0, data: 0 };
+    if operation == REGISTER_RING_FDS {
+        update.data = fd as u64;
+    }
     // SAFETY: io_uring_register(2) reads and writes the one structure that it is told of, during
     // the call.
     #[expect(unsafe_code, reason = "the crate keeps the number where it is lost")]
-    let registered = unsafe {
-        libc::syscall(libc::SYS_io_uring_register, fd, REGISTER_RING_FDS, &raw mut update, 1)
-    };
+    let registered =
+        unsafe { libc::syscall(libc::SYS_io_uring_register, fd, operation, &raw mut update, 1) };
     (registered == 1).then_some(update.offset as RawFd)
 }
 

@@ -2,10 +2,13 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use super::balance::Seat;
+use super::{
+    balance::Seat,
+    refusing::{Refused, Room},
+};
 use crate::{
     conn::Tick,
-    io::{Driver, Permits},
+    io::{Driver, Token},
 };
 
 /// How far apart two lines in the log about the same trouble are at least.
@@ -18,25 +21,42 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Accepting<S> {
     /// What bounds the connections of all workers.
-    permits: Permits,
+    room: Room,
     /// What the worker deals connections by, if there are others.
     seat: Option<Seat<S>>,
     listeners: usize,
     /// When accepting is tried again, if it pauses.
     again: Option<Tick>,
-    failures: Failures,
+    /// How many connections the worker has, those included that it refuses.
+    connections: usize,
+    refused: Refused,
+    failures: Repeated,
+    refusals: Repeated,
 }
 
-/// Failures to accept. Under overload there is one for each connection that ends, which would be a
-/// line in the log each time.
+/// A connection that was accepted, and its peer's address.
+type Accepted<S> = (S, Option<SocketAddr>);
+
+/// What is to become of a connection that was accepted.
+pub(super) enum Dealt<S> {
+    /// This worker has it.
+    Kept(Accepted<S>),
+    /// Another worker has it.
+    Handed,
+    /// This worker has it to refuse it.
+    Refused(Accepted<S>),
+}
+
+/// What happens to one connection after the other under overload, and would be a line in the log
+/// each time.
 #[derive(Debug, Default)]
-pub(super) struct Failures {
+pub(super) struct Repeated {
     count: usize,
     logged: Option<Tick>,
 }
 
-impl Failures {
-    /// Counts a failure. Returns how many there have been since the last line in the log, if it is
+impl Repeated {
+    /// Counts once more. Returns how often it has happened since the last line in the log, if it is
     /// time for another one.
     pub(super) fn count(&mut self, now: Tick) -> Option<usize> {
         self.count += 1;
@@ -49,15 +69,24 @@ impl Failures {
 }
 
 impl<S> Accepting<S> {
-    /// Accepting on so many listeners of a driver, which it limits to these permits.
+    /// Accepting on so many listeners of a driver, as far as there is room.
     pub(super) fn new(
         driver: &mut impl Driver,
-        permits: Permits,
+        room: Room,
         seat: Option<Seat<S>>,
         listeners: usize,
     ) -> Self {
-        driver.limit_accepts(permits.clone());
-        Self { permits, seat, listeners, again: None, failures: Failures::default() }
+        driver.limit_accepts(room.accepted.clone());
+        Self {
+            room,
+            seat,
+            listeners,
+            again: None,
+            connections: 0,
+            refused: Refused::default(),
+            failures: Repeated::default(),
+            refusals: Repeated::default(),
+        }
     }
 
     /// Begins to accept.
@@ -65,25 +94,51 @@ impl<S> Accepting<S> {
         (0..self.listeners).for_each(|listener| driver.accept(listener));
     }
 
-    /// When accepting is tried again, if it pauses.
-    pub(super) fn again(&self) -> Option<Tick> {
-        self.again
-    }
-
-    /// A connection was accepted. Returns it if this worker is to have it.
-    pub(super) fn deal(
-        &self,
-        accepted: (S, Option<SocketAddr>),
-    ) -> Option<(S, Option<SocketAddr>)> {
-        match &self.seat {
-            Some(seat) => seat.deal(accepted),
-            None => Some(accepted),
+    /// When accepting is tried again, if it pauses, or a connection that is refused is closed.
+    pub(super) fn next(&self) -> Option<Tick> {
+        match self.refused.next() {
+            None => self.again,
+            Some(end) => Some(self.again.map_or(end, |again| again.min(end))),
         }
     }
 
+    /// A connection was accepted.
+    pub(super) fn deal(&mut self, accepted: Accepted<S>, now: Tick) -> Dealt<S> {
+        if !self.room.serves() {
+            if let Some(times) = self.refusals.count(now) {
+                tracing::warn!(times, "all connections are in use: others are refused with 503");
+            }
+            self.connections += 1;
+            return Dealt::Refused(accepted);
+        }
+        let kept = match &self.seat {
+            Some(seat) => seat.deal(accepted),
+            None => Some(accepted),
+        };
+        self.connections += usize::from(kept.is_some());
+        kept.map_or(Dealt::Handed, Dealt::Kept)
+    }
+
+    /// Begins to refuse a connection.
+    pub(super) fn refuse(&mut self, token: Token, now: Tick) {
+        self.refused.add(token, now);
+    }
+
+    /// Whether any connection is being refused.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.refused.len() > 0
+    }
+
+    /// A connection that was refused and whose time is over.
+    pub(super) fn overdue(&mut self, now: Tick) -> Option<Token> {
+        self.refused.overdue(now)
+    }
+
     /// Takes what other workers have accepted and this one is to have, which counts already.
-    pub(super) fn take_handed(&self) -> Vec<(S, Option<SocketAddr>)> {
-        self.seat.as_ref().map(Seat::take).unwrap_or_default()
+    pub(super) fn take_handed(&mut self) -> Vec<Accepted<S>> {
+        let handed = self.seat.as_ref().map(Seat::take).unwrap_or_default();
+        self.connections += handed.len();
+        handed
     }
 
     /// Without descriptors or memory accepting pauses; it goes on when a connection has ended, or
@@ -95,15 +150,21 @@ impl<S> Accepting<S> {
         self.pause(driver, now);
     }
 
-    /// So many connections were accepted and are not served.
-    pub(super) fn release(&self, connections: usize) {
-        self.permits.give_back(connections);
+    /// A connection has ended.
+    pub(super) fn ended(&mut self, driver: &mut impl Driver, token: Token, now: Tick) {
+        let was_served = !self.refused.remove(token);
+        self.gone(driver, was_served, now);
     }
 
-    /// A connection has ended.
-    pub(super) fn ended(&mut self, driver: &mut impl Driver, now: Tick) {
-        self.permits.give_back(1);
-        if let Some(seat) = &self.seat {
+    /// A connection that was to be served has been closed before it began.
+    pub(super) fn dropped(&mut self, driver: &mut impl Driver, now: Tick) {
+        self.gone(driver, true, now);
+    }
+
+    fn gone(&mut self, driver: &mut impl Driver, was_served: bool, now: Tick) {
+        self.connections -= 1;
+        self.room.give_back(was_served);
+        if let Some(seat) = self.seat.as_ref().filter(|_| was_served) {
             seat.ended();
         }
         if self.again.is_some() {
@@ -118,13 +179,15 @@ impl<S> Accepting<S> {
         }
     }
 
-    /// Accepts nothing more, neither from the kernel nor from other workers.
-    pub(super) fn close(&mut self, driver: &mut impl Driver) {
+    /// Accepts nothing more, neither from the kernel nor from other workers. Returns what those
+    /// have accepted and this one is to have, which counts already.
+    pub(super) fn close(&mut self, driver: &mut impl Driver) -> Vec<Accepted<S>> {
         driver.close_listeners();
-        let queued = self.seat.as_ref().map_or(0, Seat::close);
-        self.permits.give_back(queued);
         self.listeners = 0;
         self.again = None;
+        let handed = self.seat.as_ref().map(Seat::close).unwrap_or_default();
+        self.connections += handed.len();
+        handed
     }
 
     /// Accepting pauses until a connection has ended, or for a moment: other workers' may end too.
@@ -134,12 +197,20 @@ impl<S> Accepting<S> {
     }
 
     fn try_again(&mut self, driver: &mut impl Driver, now: Tick) {
-        if !self.permits.has_any() {
+        if !self.room.accepted.has_any() {
             self.again = Some(now.after(PAUSE));
             return;
         }
         self.again = None;
         self.begin(driver);
+    }
+}
+
+impl<S> Drop for Accepting<S> {
+    /// The connections of a worker that has failed are gone, and with its driver their descriptors.
+    fn drop(&mut self) {
+        let refused = self.refused.len();
+        (0..self.connections).for_each(|number| self.room.give_back(number >= refused));
     }
 }
 
@@ -149,7 +220,7 @@ mod tests {
 
     #[test]
     fn failures_to_accept_are_logged_once_a_minute_with_their_number() {
-        let mut failures = Failures::default();
+        let mut failures = Repeated::default();
         let mut lines = Vec::new();
         for tenth in 0..1300 {
             let now = Tick::at(Duration::from_millis(100 * tenth));

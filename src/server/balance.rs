@@ -47,8 +47,14 @@ impl<S> Balance<S> {
     }
 
     /// The seat of the worker with this number, which from now on can be handed connections.
+    /// It may take the place of one that has failed, with what is still in its queue.
     pub(super) fn seat(self: &Arc<Self>, number: usize, waker: Waker) -> Seat<S> {
-        self.0[number].lock().waker = Some(waker);
+        let mut queue = self.0[number].lock();
+        if !queue.accepted.is_empty() {
+            waker.wake();
+        }
+        queue.waker = Some(waker);
+        drop(queue);
         Seat { balance: Arc::clone(self), number }
     }
 }
@@ -108,13 +114,11 @@ impl<S> Seat<S> {
         self.place().connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Nothing more is handed to this worker; what it has not taken is closed. How many that were.
-    pub(super) fn close(&self) -> usize {
+    /// Nothing more is handed to this worker. Returns what it has not taken, which counts already.
+    pub(super) fn close(&self) -> Vec<Accepted<S>> {
         let mut queue = self.place().lock();
         queue.waker = None;
-        let closed = queue.accepted.drain(..).count();
-        self.place().connections.fetch_sub(closed, Ordering::Relaxed);
-        closed
+        std::mem::take(&mut queue.accepted)
     }
 
     fn place(&self) -> &Place<S> {
@@ -123,8 +127,11 @@ impl<S> Seat<S> {
 }
 
 impl<S> Drop for Seat<S> {
+    /// A worker that has failed has lost its connections, but not those in its queue.
     fn drop(&mut self) {
-        self.close();
+        let mut queue = self.place().lock();
+        queue.waker = None;
+        self.place().connections.store(queue.accepted.len(), Ordering::Relaxed);
     }
 }
 
@@ -194,16 +201,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_the_queue_of_a_worker_that_stops_is_closed() {
+    fn a_worker_that_stops_takes_what_is_in_its_queue_and_nothing_more() {
         let balance = Arc::new(Balance::new(2));
         let seats = [0, 1].map(|number| balance.seat(number, Waker::new(|| {})));
-        let stream = Arc::new(());
-        let deal = || seats[0].deal((Arc::clone(&stream), None)).is_some();
+        let deal = || seats[0].deal(((), None)).is_some();
         let kept = (0..10).filter(|_| deal()).count();
-        assert_eq!(seats[1].close(), 10 - kept);
-        assert_eq!(Arc::strong_count(&stream), 1, "all have been dropped");
-        assert_eq!(balance.0[1].connections(), 0);
+        assert_eq!(seats[1].close().len(), 10 - kept);
+        assert_eq!(balance.0[1].connections(), 10 - kept);
+        (kept..10).for_each(|_| seats[1].ended());
         assert!((0..10).all(|_| deal()), "there is nobody to hand them to");
+    }
+
+    #[test]
+    fn what_is_in_the_queue_of_a_worker_that_fails_is_that_of_the_next() {
+        let balance = Arc::new(Balance::new(2));
+        let mut seats = [0, 1].map(|number| Some(balance.seat(number, Waker::new(|| {}))));
+        let dealer = seats[0].take().unwrap();
+        let handed = (0..10).filter(|_| dealer.deal(((), None)).is_none()).count();
+        seats[1] = None;
+        assert_eq!(balance.0[1].connections(), handed);
+        let (sender, wakes) = std::sync::mpsc::channel();
+        let next = balance.seat(1, Waker::new(move || sender.send(()).unwrap()));
+        assert!(wakes.try_recv().is_ok(), "it does not hear of them");
+        assert_eq!(next.take().len(), handed);
+        drop(next);
+        assert_eq!(balance.0[1].connections(), 0, "it has lost them");
     }
 }
 
@@ -230,13 +252,14 @@ mod interleavings {
                 signal.wait();
                 taken += taker.take().len();
             }
-            (taken, taker.close())
+            // One that is dropped has failed, and its connections count no more.
+            (taken, taker.close().len(), taker)
         });
         let kept = (0..ACCEPTED).filter(|number| dealer.deal((*number, None)).is_some()).count();
-        let (taken, closed) = taking.join().unwrap();
+        let (taken, closed, _taker) = taking.join().unwrap();
         assert_eq!(kept + taken + closed, ACCEPTED, "no connection is lost, and none counts twice");
         assert_eq!(balance.0[0].connections(), kept);
-        assert_eq!(balance.0[1].connections(), taken);
+        assert_eq!(balance.0[1].connections(), taken + closed);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use super::{
-    accepting::Failures,
+    accepting::Repeated,
     addresses::{Addresses, Admission},
     handshakes::Handshakes,
     rates::Rates,
@@ -20,7 +20,7 @@ pub(super) struct Limits {
     addresses: Option<Addresses>,
     /// Of the connections that count for their address.
     admissions: HashMap<Token, Admission>,
-    refused: Failures,
+    refused: Repeated,
     handshakes: Handshakes,
     rates: Option<Rates>,
 }
@@ -31,7 +31,7 @@ impl Limits {
         Self {
             addresses,
             admissions: HashMap::new(),
-            refused: Failures::default(),
+            refused: Repeated::default(),
             handshakes: Handshakes::new(config.handshakes.div_ceil(workers)),
             rates: Rates::new(config),
         }
@@ -62,8 +62,12 @@ impl Limits {
         admission: Option<Admission>,
         connections: &mut Connections,
     ) -> Option<Token> {
+        let connection = connections.get(token)?;
         if let Some(admission) = admission {
             self.admissions.insert(token, admission);
+        }
+        if !connection.begins_handshake() {
+            return None;
         }
         self.handshakes.add(token, |token| {
             connections.get(token).is_some_and(|connection| connection.is_handshake())

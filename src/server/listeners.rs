@@ -117,6 +117,11 @@ impl Listeners {
         self.addresses.iter().copied()
     }
 
+    /// How many sockets each worker has.
+    pub(super) fn sockets(&self) -> usize {
+        self.sockets.len()
+    }
+
     /// The sockets of each worker: every address once for each.
     pub(super) fn per_worker(self, workers: usize) -> Result<Vec<Vec<TcpListener>>, ServerError> {
         let again = |address| sys::listen(address).map_err(|error| self.why(address, error));

@@ -2,10 +2,8 @@
 
 use std::{
     fmt, io,
-    net::{SocketAddr, TcpListener, ToSocketAddrs},
-    os::fd::OwnedFd,
-    sync::{Arc, PoisonError},
-    thread,
+    net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
 };
 
 mod accepting;
@@ -14,29 +12,34 @@ mod balance;
 mod budget;
 mod deadlines;
 mod driver_kind;
+mod files;
 mod gate;
 mod handshakes;
 mod held;
 mod limits;
 mod listeners;
 mod placement;
+mod plan;
 mod rates;
+mod refusing;
+mod restarting;
+mod stopper;
 mod worker;
 
 pub use driver_kind::DriverKind;
 pub use placement::Pin;
+pub use stopper::Stopper;
 pub use worker::Worker;
 
 use self::{
-    addresses::Addresses, balance::Balance, gate::Gate, limits::Limits, listeners::Listeners,
-    placement::Placement,
+    addresses::Addresses, balance::Balance, gate::Gate, listeners::Listeners, placement::Placement,
+    plan::Plan, refusing::Room,
 };
 use crate::{
     Config,
-    conn::{Command, Counters, Inbox, Memory},
-    io::{Driver, Epoll, Permits, Uring, sys},
+    conn::Counters,
+    io::{Epoll, Uring},
     session::{Routes, RoutesError},
-    sync::{Mutex, MutexGuard},
 };
 
 /// A server: routes, limits, addresses.
@@ -154,166 +157,53 @@ impl Server {
 
     /// Serves until it is [stopped](Stopper::stop), and all connections have ended.
     ///
+    /// If the process may not open as many files as [`Config::connections`] takes, there are fewer
+    /// connections, and a line of the log says so. The soft limit decides, which the server leaves
+    /// as it is: [`sys::raise_file_limit`](crate::io::sys::raise_file_limit) raises it.
+    ///
     /// # Errors
     ///
     /// [`ServerError::Worker`] if a worker could not start, and then no connection was accepted; or
-    /// if its driver failed, and then the others have been stopped.
+    /// if it failed again and again, and then the others have been stopped. A worker that fails
+    /// loses its connections and starts again, with epoll in the end.
     pub fn run(self) -> Result<(), ServerError> {
         let Self { routes, config, workers, pin, driver, listeners, stopper, counters, .. } = self;
         let routes = routes.checked().map_err(ServerError::Routes)?;
         let routes = routes.listening_on(listeners.addresses());
         let placement = Placement::new(workers, pin);
         let workers = placement.workers;
-        // None at all would be a server that waits for ever.
-        let permits = Permits::new(config.connections.max(1));
+        let sockets = listeners.sockets();
+        let listeners = listeners.per_worker(workers)?;
+        let (driver, why) = driver.choose().map_err(ServerError::Driver)?;
+        let config = files::fit(config, workers, sockets);
+        for listener in listeners.iter().flatten() {
+            config.socket_buffers.set(listener).map_err(ServerError::Worker)?;
+        }
         let memory_bytes = budget::of_server(&config);
+        tracing::info!(
+            workers, connections = config.connections, memory = %budget::text(memory_bytes),
+            %driver, why, "serving"
+        );
         let plan = Plan {
             worker_memory_bytes: memory_bytes / workers,
             counters,
             addresses: config.connections_per_address.map(Addresses::new),
             routes: Arc::new(routes),
+            room: Room::new(&config),
             config: Arc::new(config),
-            permits,
             balance: Arc::new(Balance::new(workers)),
             gate: Gate::new(workers),
             stopper,
             placement,
         };
-        let listeners = listeners.per_worker(workers)?;
-        for listener in listeners.iter().flatten() {
-            plan.config.socket_buffers.set(listener).map_err(ServerError::Worker)?;
-        }
-        let (driver, why) = driver.choose().map_err(ServerError::Driver)?;
-        tracing::info!(workers, %driver, why, memory = %budget::text(memory_bytes), "serving");
-        let work = |number, listeners| match driver {
+        let serve = |driver, start| match driver {
             DriverKind::IoUring => {
-                plan.work(number, listeners, |bytes| Ok(Uring::new()?.receive_bytes(bytes)))
+                plan.serve(start, |bytes| Ok(Uring::new()?.receive_bytes(bytes)))
             }
-            _ => plan.work(number, listeners, |bytes| Ok(Epoll::new()?.receive_bytes(bytes))),
+            _ => plan.serve(start, |bytes| Ok(Epoll::new()?.receive_bytes(bytes))),
         };
+        let work = |number, listeners| plan.work(number, listeners, driver, serve);
         plan.run(listeners, work).map_err(ServerError::Worker)
-    }
-}
-
-/// What the workers have in common.
-struct Plan {
-    /// How much the connections of one worker may hold.
-    worker_memory_bytes: usize,
-    counters: Counters,
-    addresses: Option<Addresses>,
-    routes: Arc<Routes>,
-    config: Arc<Config>,
-    permits: Permits,
-    balance: Arc<Balance<OwnedFd>>,
-    gate: Gate,
-    stopper: Stopper,
-    placement: Placement,
-}
-
-impl Plan {
-    /// Runs a worker for each set of listeners, until all have ended.
-    fn run(
-        &self,
-        listeners: Vec<Vec<TcpListener>>,
-        work: impl Fn(usize, Vec<TcpListener>) -> io::Result<()> + Sync,
-    ) -> io::Result<()> {
-        let work = &work;
-        thread::scope(|scope| {
-            let spawn = |(number, listeners)| {
-                thread::Builder::new()
-                    .name(format!("worker {number}"))
-                    .spawn_scoped(scope, move || work(number, listeners))
-                    .inspect_err(|_| drop(EndsOthers(self)))
-            };
-            let threads: Vec<_> = listeners.into_iter().enumerate().map(spawn).collect();
-            threads.into_iter().try_for_each(|thread| {
-                thread?.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
-            })
-        })
-    }
-
-    /// The life of one worker. However it ends, the others end too: a server that listens and
-    /// does not serve would be worse than none. None accepts before all have what they need.
-    fn work<D: Driver<Listener = TcpListener, Stream = OwnedFd>>(
-        &self,
-        number: usize,
-        listeners: Vec<TcpListener>,
-        driver: impl FnOnce(usize) -> io::Result<D>,
-    ) -> io::Result<()> {
-        let _ends_others = EndsOthers(self);
-        if let Some(processor) = self.placement.processor(number)
-            && let Err(error) = sys::pin_thread(processor)
-        {
-            tracing::warn!(%error, processor, "a worker is not pinned");
-        }
-        let driver = driver(self.config.receive_bytes)?;
-        let (memory_bytes, inbox_bytes) = budget::divide(self.worker_memory_bytes);
-        let inbox = Arc::new(Inbox::new(driver.waker(), inbox_bytes));
-        let seat = self.balance.seat(number, driver.waker());
-        let mut worker = Worker::with_others(
-            driver,
-            Arc::clone(&self.routes) as _,
-            Arc::clone(&self.config),
-            Arc::clone(&inbox),
-            self.permits.clone(),
-            Memory::new(memory_bytes, self.counters.clone()),
-            Limits::new(&self.config, self.placement.workers, self.addresses.clone()),
-            Some(seat),
-            listeners,
-        )?;
-        self.stopper.register(inbox);
-        if !self.gate.arrive() {
-            // The one that failed returns why.
-            return Ok(());
-        }
-        worker.accept();
-        worker.run()
-    }
-}
-
-/// Ends the other workers when it is dropped, those that wait at the gate as well.
-struct EndsOthers<'a>(&'a Plan);
-
-impl Drop for EndsOthers<'_> {
-    fn drop(&mut self) {
-        self.0.gate.fail();
-        self.0.stopper.stop();
-    }
-}
-
-/// Stops a server in good order: no more connections are accepted, every peer gets a Close frame
-/// with 1001, and what has not ended after [`Config::shutdown_grace`] is reset.
-#[derive(Clone, Debug, Default)]
-pub struct Stopper(Arc<Mutex<Stopping>>);
-
-#[derive(Debug, Default)]
-struct Stopping {
-    is_stopped: bool,
-    inboxes: Vec<Arc<Inbox>>,
-}
-
-impl Stopper {
-    /// Begins to stop the server; it has stopped when [`Server::run`] returns.
-    pub fn stop(&self) {
-        let mut stopping = self.lock();
-        stopping.is_stopped = true;
-        for inbox in stopping.inboxes.drain(..) {
-            // Fails only if the worker has ended.
-            let _ = inbox.push(Command::Stop);
-        }
-    }
-
-    fn register(&self, inbox: Arc<Inbox>) {
-        let mut stopping = self.lock();
-        if stopping.is_stopped {
-            let _ = inbox.push(Command::Stop);
-        } else {
-            stopping.inboxes.push(inbox);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Stopping> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -361,88 +251,3 @@ impl fmt::Display for ServerError {
 }
 
 impl std::error::Error for ServerError {}
-
-#[cfg(test)]
-mod tests {
-    use std::{io::Write, net::TcpStream, time::Duration};
-
-    use super::*;
-
-    /// The first workers used to accept while the last one found no descriptor and ended the server.
-    #[test]
-    fn no_worker_accepts_before_the_last_one_has_its_driver() {
-        let plan = Plan {
-            worker_memory_bytes: 1 << 20,
-            counters: Counters::default(),
-            addresses: None,
-            routes: Arc::default(),
-            config: Arc::default(),
-            permits: Permits::new(2),
-            balance: Arc::new(Balance::new(2)),
-            gate: Gate::new(2),
-            stopper: Stopper::default(),
-            placement: Placement::new(Some(2), Pin::Off),
-        };
-        let mut listeners = Listeners::default();
-        listeners.add(&[([127, 0, 0, 1], 0).into()], false).unwrap();
-        let address = listeners.addresses().next().unwrap();
-        let mut client = TcpStream::connect(address).unwrap();
-        client.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
-        client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        // Worker 1 could serve the client.
-        let mut listeners = listeners.per_worker(1).unwrap();
-        listeners.insert(0, Vec::new());
-        let client = &client;
-        let result = plan.run(listeners, |number, listeners| {
-            plan.work(number, listeners, |_| match number {
-                1 => Epoll::new(),
-                _ => {
-                    // That nothing comes takes time to see.
-                    let mut byte = [0];
-                    let error = client.peek(&mut byte).unwrap_err();
-                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-                    Err(io::ErrorKind::OutOfMemory.into())
-                }
-            })
-        });
-        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::OutOfMemory);
-    }
-}
-
-/// Tests that Shuttle runs: a worker that is not stopped is reported.
-#[cfg(all(test, shuttle))]
-mod interleavings {
-    use shuttle::{check_random, thread};
-
-    use super::*;
-    use crate::{
-        io::Waker,
-        sync::{ORDERS, Signal},
-    };
-
-    #[test]
-    fn every_worker_is_stopped_once_whether_it_starts_before_or_after() {
-        check_random(
-            || {
-                let stopper = Stopper::default();
-                let workers = [(); 2].map(|()| {
-                    let stopper = stopper.clone();
-                    thread::spawn(move || {
-                        let signal = Arc::new(Signal::default());
-                        let wakes = Arc::clone(&signal);
-                        let inbox =
-                            Arc::new(Inbox::new(Waker::new(move || wakes.raise()), 1 << 20));
-                        stopper.register(Arc::clone(&inbox));
-                        signal.wait();
-                        inbox.take().len()
-                    })
-                });
-                stopper.stop();
-                stopper.stop();
-                let commands = workers.map(|worker| worker.join().unwrap());
-                assert_eq!(commands, [1, 1]);
-            },
-            ORDERS,
-        );
-    }
-}

@@ -7,11 +7,14 @@ mod turns;
 use std::{
     collections::VecDeque,
     io,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+mod coming;
+mod stopping;
+
+use self::stopping::Stopping;
 use super::{
     accepting::Accepting,
     addresses::Addresses,
@@ -20,6 +23,7 @@ use super::{
     deadlines::Deadlines,
     held::{Held, LITTLE_BYTES},
     limits::Limits,
+    refusing::Room,
 };
 use crate::{
     Config,
@@ -27,7 +31,7 @@ use crate::{
         Application, Command, Connection, Connections, Context, Counters, Desk, Inbox, Incoming,
         Memory, Shared, Step, Tick, Turn,
     },
-    io::{Completion, Driver, Permits, Token},
+    io::{Completion, Driver, Token},
     session::Routes,
 };
 
@@ -67,8 +71,8 @@ pub struct Worker<D: Driver> {
     round: Option<Duration>,
     /// When the second of the wall clock changes.
     next_date: Duration,
-    /// When the last connection is to have ended.
-    stopping: Option<Tick>,
+    /// How far its end has come, if it is stopped.
+    stopping: Option<Stopping>,
 }
 
 impl<D: Driver> Worker<D> {
@@ -85,12 +89,12 @@ impl<D: Driver> Worker<D> {
     ) -> io::Result<Self> {
         let (memory_bytes, inbox_bytes) = budget::divide(budget::of_server(&config));
         let inbox = Arc::new(Inbox::new(driver.waker(), inbox_bytes));
-        let permits = Permits::new(config.connections.max(1));
         let memory = Memory::new(memory_bytes, Counters::default());
         let addresses = config.connections_per_address.map(Addresses::new);
         let limits = Limits::new(&config, 1, addresses);
+        let room = Room::new(&config);
         let mut worker = Self::with_others(
-            driver, routes, config, inbox, permits, memory, limits, None, listeners,
+            driver, routes, config, inbox, room, memory, limits, None, listeners,
         )?;
         worker.accept();
         Ok(worker)
@@ -104,7 +108,7 @@ impl<D: Driver> Worker<D> {
         application: Arc<dyn Application>,
         config: Arc<Config>,
         inbox: Arc<Inbox>,
-        permits: Permits,
+        room: Room,
         memory: Memory,
         limits: Limits,
         seat: Option<Seat<D::Stream>>,
@@ -115,7 +119,7 @@ impl<D: Driver> Worker<D> {
             driver.listen(listener)?;
         }
         let start = driver.now();
-        let accepting = Accepting::new(&mut driver, permits, seat, count);
+        let accepting = Accepting::new(&mut driver, room, seat, count);
         let shared = Shared::new(config, application, inbox);
         let cx = Context::new(shared, driver.clock().clone(), memory);
         Ok(Self {
@@ -191,26 +195,8 @@ impl<D: Driver> Worker<D> {
         if self.leaves_over || self.cx.desk.pace.leaves_over() {
             self.leaves_over = self.has_work();
         }
-        Ok(self.stopping.is_none() || self.connections.len() > 0)
-    }
-
-    /// Begins to end: closes the listeners, says 1001 to all peers, and gives them
-    /// [`Config::shutdown_grace`].
-    pub fn stop(&mut self) {
-        if self.stopping.is_some() {
-            return;
-        }
-        self.cx.desk.now = self.driver.now();
-        self.stopping = Some(self.tick().after(self.cx.desk.shared.config.shutdown_grace));
-        self.accepting.close(&mut self.driver);
-        self.end_all(Connection::stop);
-    }
-
-    /// Ends all connections this way, in this pass and the next ones.
-    fn end_all(&mut self, end: fn(&mut Connection, Turn<'_>)) {
-        self.ending = self.connections.tokens();
-        self.leaves_over = true;
-        self.end = end;
+        let is_ending = self.stopping.is_some_and(|stopping| stopping.is_ending());
+        Ok(!is_ending || self.connections.len() > 0)
     }
 
     /// How many connections the worker has.
@@ -224,14 +210,16 @@ impl<D: Driver> Worker<D> {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let has_ended = self.stopping.is_some() && self.connections.len() == 0;
-        if has_ended || self.leaves_over || self.round.is_some() {
+        let stopping = self.stopping.map(|stopping| stopping.next());
+        let has_ended = stopping.is_some() && self.connections.len() == 0;
+        if has_ended || stopping == Some(None) || self.leaves_over || self.round.is_some() {
             return Some(Duration::ZERO);
         }
         let now = Tick::at(self.driver.now());
         let sweep = (self.connections.len() > 0).then(|| self.deadlines.next_sweep());
         let look = self.cx.desk.memory.next_look();
-        let times = [sweep, self.accepting.again(), look, self.limits.next(), self.stopping];
+        let limits = self.limits.next();
+        let times = [sweep, self.accepting.next(), look, limits, stopping.flatten()];
         let next = times.into_iter().flatten().reduce(Tick::min)?;
         Some(next.until(now))
     }
@@ -338,36 +326,6 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    fn accepted(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
-        if self.stopping.is_some() {
-            self.accepting.release(1);
-        } else if let Some((stream, peer)) = self.accepting.deal((stream, peer)) {
-            self.attach(stream, peer);
-        }
-    }
-
-    /// Begins with a connection, which counts already.
-    fn attach(&mut self, stream: D::Stream, peer: Option<SocketAddr>) {
-        let tick = self.tick();
-        let Ok(admission) = self.limits.admit(peer, tick) else {
-            self.accepting.ended(&mut self.driver, tick);
-            return;
-        };
-        let token = self.connections.insert(|generation| Connection::new(generation, peer, tick));
-        self.cx.desk.memory.opened();
-        if let Err(error) = self.driver.attach(token, stream) {
-            tracing::warn!(%error, "a connection cannot be watched and is closed");
-            self.connections.remove(token);
-            self.cx.desk.memory.closed(token);
-            self.accepting.ended(&mut self.driver, tick);
-            return;
-        }
-        self.with(token, |_, _| {});
-        if let Some(oldest) = self.limits.begun(token, admission, &mut self.connections) {
-            self.with(oldest, Connection::abort);
-        }
-    }
-
     /// The time of this pass.
     fn tick(&self) -> Tick {
         Tick::at(self.cx.desk.now)
@@ -387,7 +345,7 @@ impl<D: Driver> Worker<D> {
         self.held.remove(token);
         self.deadlines.set(token.index, self.tick().far());
         let tick = self.tick();
-        self.accepting.ended(&mut self.driver, tick);
+        self.accepting.ended(&mut self.driver, token, tick);
     }
 
     /// The next command; others are taken from the inbox, which is bounded, when all have been done.

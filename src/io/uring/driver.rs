@@ -278,6 +278,10 @@ impl Driver for Uring {
         self.listeners.pause(listener);
     }
 
+    fn may_accept(&self) -> bool {
+        self.listeners.has_next()
+    }
+
     fn close_listeners(&mut self) {
         for number in 0..self.listeners.len() {
             let poll = Kind::Accept.number(number);
@@ -288,6 +292,10 @@ impl Driver for Uring {
         let result = self.ring.submit();
         self.note(result);
         self.listeners = Listeners::default();
+    }
+
+    fn take_listeners(&mut self) -> Vec<TcpListener> {
+        self.listeners.take()
     }
 
     fn attach(&mut self, token: Token, stream: OwnedFd) -> io::Result<()> {
@@ -407,7 +415,7 @@ impl Driver for Uring {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
+    use std::{io::Read, os::unix::net::UnixStream};
 
     use super::*;
 
@@ -432,5 +440,19 @@ mod tests {
             driver.wait(Some(Duration::from_secs(20)), &mut Vec::new()).unwrap();
         }
         assert!(!driver.ring.has_send(Kind::Send.tag(TOKEN)), "it is closed too early");
+    }
+
+    /// The ring used to be there as long as its thread, and kept the sockets of its operations.
+    #[test]
+    fn connections_are_closed_with_the_driver_though_its_thread_goes_on() {
+        const TOKEN: Token = Token { index: 0, generation: 1 };
+        let mut driver = Uring::new().expect("the tests need io_uring");
+        let (near, mut far) = UnixStream::pair().unwrap();
+        driver.attach(TOKEN, near.into()).unwrap();
+        driver.receive(TOKEN);
+        driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        drop(driver);
+        far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert_eq!(far.read(&mut [0]).unwrap(), 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Worker;
 use crate::{
-    conn::{Connection, Output, Tick},
+    conn::{Output, Tick},
     io::Driver,
 };
 
@@ -11,9 +11,11 @@ impl<D: Driver> Worker<D> {
     pub(super) fn sweep(&mut self) {
         let tick = self.tick();
         self.accepting.check(&mut self.driver, tick);
-        if self.stopping.is_some_and(|deadline| deadline.has_come(tick)) {
-            self.stopping = Some(tick.far());
-            self.end_all(Connection::abort);
+        if self.accepting.is_refusing() {
+            self.end_refusals();
+        }
+        if self.stopping.is_some() {
+            self.go_on_stopping();
         }
         match self.round {
             None if self.due.is_empty() && self.deadlines.next_sweep().has_come(tick) => {
