@@ -9,9 +9,8 @@ mod catching_up;
 mod full_pass;
 mod many_failures;
 mod older_kernels;
-mod second_flush;
 mod second_send;
-mod two_flushes;
+mod two_batches;
 mod urgent_data;
 
 use std::os::{fd::OwnedFd, unix::net::UnixStream};

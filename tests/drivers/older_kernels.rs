@@ -5,7 +5,7 @@ use wireloop::{
     io::{Uring, UringFeatures},
 };
 
-use crate::{batches, catching_up, many_failures, support::drivers, two_flushes, urgent_data};
+use crate::{batches, catching_up, many_failures, support::drivers, two_batches, urgent_data};
 
 /// Runs the tests of all drivers on one without these features.
 macro_rules! without {
@@ -21,7 +21,7 @@ macro_rules! without {
                 batches::check(driver);
                 catching_up::check(driver);
                 many_failures::check(driver);
-                two_flushes::check(driver);
+                two_batches::sent_in_parts(driver);
                 urgent_data::check(driver);
             }
         }
