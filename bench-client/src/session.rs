@@ -256,7 +256,7 @@ fn probe(
         return Ok(Probe::nobody());
     }
     if let Some(pid) = run.server_pid {
-        let found = Times::of(pid).map(|_| Probe::Processes(vec![pid]));
+        let found = Times::of(&[pid]).map(|_| Probe::Processes(vec![pid]));
         return found.ok_or_else(|| format!("there is no process {pid}: see --server-pid"));
     }
     if let Some(url) = &run.server_metrics {

@@ -141,8 +141,10 @@ impl<'t, S: Sink> Trials<'t, S> {
         let connections: usize = plan.groups.iter().map(GroupPlan::connections).sum();
         let server = meanwhile.cpu.zip(resident.open.zip(resident.before));
         let server = server.map(|(cpu, (open, before))| ServerCost {
-            cpu: cpu.total,
-            system_ns: cpu.system.map(|system| system.min(cpu.total).as_nanos() as u64),
+            cpu: cpu.total(),
+            system_ns: cpu.system().map(|system| system.as_nanos() as u64),
+            ksoftirqd_ns: cpu.ksoftirqd.ok().map(|time| time.as_nanos() as u64),
+            ksoftirqd_uncounted: cpu.ksoftirqd.err(),
             delayed: meanwhile.delayed,
             bytes_per_connection: open.saturating_sub(before) as f64 / connections as f64,
             resident_bytes: resident.loaded.unwrap_or(open),

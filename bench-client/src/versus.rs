@@ -106,14 +106,14 @@ fn slice<S: Sink>(
     length: Duration,
 ) -> Result<(Slice, Trying), String> {
     let plan: &Plan = trials.plan();
-    let cpu = || servers[group].cpu().map(|time| time.total);
-    let before = cpu();
+    let before = servers[group].times();
     let start = plan.now();
     let measure_from = start + SETTLE_TIME;
     let measure_until = measure_from + length;
     let trial = Trial { start, measure_from, measure_until, rate: None, only: Some(group) };
     let trying = trials.attempt(trial)?;
-    let used = cpu().zip(before).map(|(after, before)| after.saturating_sub(before));
+    let both = servers[group].times().zip(before);
+    let used = both.map(|(after, before)| after.since(&before).total());
     Ok((Slice::of(&trying.tally, group, length, used), trying))
 }
 

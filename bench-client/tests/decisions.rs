@@ -150,6 +150,7 @@ fn the_cost_of_a_server_that_is_elsewhere_is_told_by_its_metrics() {
     let server = &results["server"];
     assert!((450_000_000..=600_000_000).contains(&server["cpu_ns"].as_u64().unwrap()), "{server}");
     assert_eq!((&server["system_ns"], &server["delayed"]), (&Value::Null, &Value::Null));
+    assert_eq!(server["ksoftirqd_uncounted"], "metrics");
     assert_eq!(server["resident_bytes"], 42_000_000);
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    cost::{CpuTime, Usage},
+    cost::{Times, Usage},
     probe::Probe,
 };
 
@@ -24,14 +24,15 @@ pub(crate) struct SecondCost {
 pub(crate) struct Course {
     server: Probe,
     asked: Duration,
-    cpu: Option<CpuTime>,
+    /// What it had used when it was asked last.
+    times: Option<Times>,
     seconds: BTreeMap<u64, SecondCost>,
 }
 
 impl Course {
     /// Of a run in which it is `now`.
     pub(crate) fn new(server: Probe, now: Duration) -> Self {
-        Self { asked: now, cpu: server.cpu(), server, seconds: BTreeMap::new() }
+        Self { asked: now, times: server.times(), server, seconds: BTreeMap::new() }
     }
 
     pub(crate) fn server(&self) -> &Probe {
@@ -61,28 +62,35 @@ impl Course {
     /// What the server has used until `now` is that of a second, from when it was asked last.
     fn note(&mut self, second: u64, now: Duration, usage: Option<Usage>) {
         let time = now.saturating_sub(self.asked).as_secs_f64();
-        let cpu = usage.map(|usage| usage.cpu);
-        let used = cpu.zip(self.cpu).map(|(now, then)| now.since(then).total);
-        let busy = used.map(|used| used.as_secs_f64() / time);
-        let resident_bytes = usage.and_then(|usage| usage.resident_bytes);
+        let resident_bytes = usage.as_ref().and_then(|usage| usage.resident_bytes);
+        let times = usage.map(|usage| usage.times);
+        let both = times.as_ref().zip(self.times.as_ref());
+        let busy = both.map(|(now, then)| now.since(then).total().as_secs_f64() / time);
         self.seconds.insert(second, SecondCost { busy, resident_bytes });
-        (self.asked, self.cpu) = (now, cpu);
+        (self.asked, self.times) = (now, times);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::HashMap;
+
+    use super::{
+        super::{cost::CpuTime, ksoftirqd::Uncounted},
+        *,
+    };
 
     #[test]
     fn each_second_has_its_own_cost() {
         let millis = Duration::from_millis;
         let usage = |cpu| {
             let cpu = CpuTime { total: millis(cpu), system: None };
-            Some(Usage { cpu, resident_bytes: Some(7) })
+            let ksoftirqd = Err(Uncounted::Metrics);
+            let times = Times { cpu, threads: HashMap::new(), ksoftirqd };
+            Some(Usage { times, resident_bytes: Some(7) })
         };
         let mut course = Course::new(Probe::nobody(), Duration::ZERO);
-        course.cpu = usage(100).map(|usage| usage.cpu);
+        course.times = usage(100).map(|usage| usage.times);
         course.note(0, millis(1000), usage(600));
         course.note(1, millis(2250), usage(1850));
         course.note(2, millis(2500), None);

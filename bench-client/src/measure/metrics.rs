@@ -2,11 +2,14 @@
 //! names that its client libraries have agreed on
 //! (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use ureq::Agent;
 
-use super::cost::{CpuTime, Usage};
+use super::{
+    cost::{CpuTime, Times, Usage},
+    ksoftirqd::Uncounted,
+};
 
 /// How long a server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -48,8 +51,9 @@ impl Metrics {
 
 fn parse(text: &str) -> Option<Usage> {
     let time = |name| Duration::try_from_secs_f64(sum(text, name)?).ok();
+    let cpu = CpuTime { total: time(CPU)?, system: time(SYSTEM) };
     Some(Usage {
-        cpu: CpuTime { total: time(CPU)?, system: time(SYSTEM) },
+        times: Times { cpu, threads: HashMap::new(), ksoftirqd: Err(Uncounted::Metrics) },
         resident_bytes: sum(text, RESIDENT).map(|bytes| bytes as u64),
     })
 }
@@ -82,8 +86,8 @@ mod tests {
              process_resident_memory_bytes 1.5e+06\n",
         )
         .unwrap();
-        assert_eq!(usage.cpu.total, Duration::from_millis(3500));
-        assert_eq!(usage.cpu.system, None);
+        assert_eq!(usage.times.cpu.total, Duration::from_millis(3500));
+        assert_eq!(usage.times.cpu.system, None);
         assert_eq!(usage.resident_bytes, Some(1_500_000));
     }
 

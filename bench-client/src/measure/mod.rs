@@ -5,6 +5,7 @@ pub(crate) mod course;
 pub(crate) mod environment;
 pub(crate) mod failure;
 pub(crate) mod health;
+pub(crate) mod ksoftirqd;
 pub(crate) mod metrics;
 pub(crate) mod owner;
 pub(crate) mod probe;

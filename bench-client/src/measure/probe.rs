@@ -1,9 +1,7 @@
 //! Where the server's cost is read from.
 
-use std::collections::HashMap;
-
 use super::{
-    cost::{CpuTime, Times, Usage, resident_bytes},
+    cost::{Times, Usage, resident_bytes},
     metrics::Metrics,
 };
 
@@ -26,7 +24,7 @@ impl Probe {
     pub(crate) fn usage(&self) -> Option<Usage> {
         match self {
             Self::Processes(_) => {
-                Some(Usage { cpu: self.cpu()?, resident_bytes: self.resident_bytes() })
+                Some(Usage { times: self.times()?, resident_bytes: self.resident_bytes() })
             }
             Self::Metrics(metrics) => metrics.read().ok(),
         }
@@ -35,19 +33,9 @@ impl Probe {
     /// What the scheduler tells, sooner than the memory is read; `None` if nobody tells.
     pub(crate) fn times(&self) -> Option<Times> {
         match self {
-            Self::Processes(pids) => {
-                let times = pids.iter().filter_map(|pid| Times::of(*pid));
-                times.reduce(|one, other| one + other)
-            }
-            Self::Metrics(metrics) => {
-                Some(Times { cpu: metrics.read().ok()?.cpu, delays: HashMap::new() })
-            }
+            Self::Processes(pids) => Times::of(pids),
+            Self::Metrics(metrics) => Some(metrics.read().ok()?.times),
         }
-    }
-
-    /// The CPU time of that alone.
-    pub(crate) fn cpu(&self) -> Option<CpuTime> {
-        Some(self.times()?.cpu)
     }
 
     /// Its resident memory alone.

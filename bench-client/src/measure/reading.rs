@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    cost::{CpuTime, MachineTime, Times},
+    cost::{MachineTime, Spent, Times},
     probe::Probe,
 };
 
@@ -18,7 +18,7 @@ pub(crate) struct Reading {
 /// What they have done between two moments, as far as anybody tells.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Meanwhile {
-    pub(crate) cpu: Option<CpuTime>,
+    pub(crate) cpu: Option<Spent>,
     /// The share of the time in which one of the server's threads, the worst, waited for a
     /// processor.
     pub(crate) delayed: Option<f64>,
@@ -37,11 +37,12 @@ impl Reading {
         let time = self.at.saturating_sub(earlier.at).as_secs_f64().max(1e-9);
         let server = self.server.as_ref().zip(earlier.server.as_ref());
         let delay = |(now, then): (&Times, &Times)| {
-            let before = |thread| then.delays.get(thread).copied().unwrap_or_default();
-            now.delays.iter().map(|(id, delay)| delay.saturating_sub(before(id))).max()
+            let before = |id| then.threads.get(id).map(|thread| thread.delayed).unwrap_or_default();
+            let delays = now.threads.iter();
+            delays.map(|(id, thread)| thread.delayed.saturating_sub(before(id))).max()
         };
         Meanwhile {
-            cpu: server.map(|(now, then)| now.cpu.since(then.cpu)),
+            cpu: server.map(|(now, then)| now.since(then)),
             delayed: server.and_then(delay).map(|delay| delay.as_secs_f64() / time),
             stolen: self.machine.zip(earlier.machine).map(|(now, then)| now.stolen_since(then)),
         }
@@ -50,11 +51,23 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{
+            cost::{CpuTime, Thread},
+            ksoftirqd::Uncounted,
+        },
+        *,
+    };
 
     fn reading(at: u64, delays: &[(u32, u64)]) -> Reading {
-        let delays = delays.iter().map(|(id, millis)| (*id, Duration::from_millis(*millis)));
-        let server = Times { cpu: CpuTime::default(), delays: delays.collect() };
+        let threads = delays.iter().map(|(id, millis)| {
+            (*id, Thread { delayed: Duration::from_millis(*millis), ..Thread::default() })
+        });
+        let server = Times {
+            cpu: CpuTime::default(),
+            threads: threads.collect(),
+            ksoftirqd: Err(Uncounted::Unreadable),
+        };
         Reading { at: Duration::from_secs(at), server: Some(server), machine: None }
     }
 

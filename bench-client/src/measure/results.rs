@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{search::Search, versus::Versus};
 
 use super::{
+    ksoftirqd::Uncounted,
     stats::{Stats, Tally},
     times::{Times, nanos},
     verdict::{Reason, Verdict},
@@ -163,11 +164,17 @@ impl Summary {
 /// What the run cost the server.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct ServerCost {
-    /// CPU time within the measurement.
+    /// CPU time within the measurement, with that of `ksoftirqd` where it is counted.
     #[serde(rename = "cpu_ns", with = "nanos")]
     pub(crate) cpu: Duration,
     /// The system's part of it, if it is told.
     pub(crate) system_ns: Option<u64>,
+    /// The part of `ksoftirqd`, if it is counted.
+    #[serde(default)]
+    pub(crate) ksoftirqd_ns: Option<u64>,
+    /// Why it is not, unless the results are of a version that did not ask.
+    #[serde(default)]
+    pub(crate) ksoftirqd_uncounted: Option<Uncounted>,
     /// The share of the measurement in which one of its threads, the worst, waited for a processor.
     pub(crate) delayed: Option<f64>,
     /// Resident memory per open, idle connection.
@@ -180,6 +187,16 @@ pub(crate) struct ServerCost {
 }
 
 impl ServerCost {
+    /// The parts of the CPU time with their names, if they are told apart.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        let system = self.system_ns.map(Duration::from_nanos);
+        let ksoftirqd = self.ksoftirqd_ns.map(Duration::from_nanos);
+        let others = system.unwrap_or_default() + ksoftirqd.unwrap_or_default();
+        let user = system.map(|_| self.cpu.saturating_sub(others));
+        let parts = [("user", user), ("system", system), ("ksoftirqd", ksoftirqd)];
+        parts.into_iter().filter_map(|(name, time)| Some((name, time?)))
+    }
+
     /// Resident memory per idle connection, unless there are so few connections that it says more
     /// about what the allocators had left over.
     pub(crate) fn idle_bytes(&self, connections: usize) -> Option<f64> {

@@ -218,13 +218,17 @@ impl Summary<'_> {
         let of_core = |cpu: Duration| 100.0 * cpu.as_secs_f64() / self.seconds();
         if let Some(ServerCost { cpu, .. }) = self.0.server.filter(|_| is_idle) {
             writeln!(f, "  server   {:.2} % of a core", of_core(cpu))?;
-        } else if let Some(ServerCost { cpu, system_ns, .. }) = self.0.server {
-            write!(f, "  server   {:.2} us CPU per echo", per_echo(cpu))?;
-            if let Some(system) = system_ns.map(Duration::from_nanos) {
-                let user = per_echo(cpu.saturating_sub(system));
-                write!(f, " ({user:.2} user, {:.2} system)", per_echo(system))?;
+        } else if let Some(server) = self.0.server {
+            write!(f, "  server   {:.2} us CPU per echo", per_echo(server.cpu))?;
+            let parts = server.parts().map(|(name, time)| format!("{:.2} {name}", per_echo(time)));
+            let parts: Vec<_> = parts.collect();
+            if !parts.is_empty() {
+                write!(f, " ({})", parts.join(", "))?;
             }
-            writeln!(f, ", {:.0} % of a core", of_core(cpu))?;
+            writeln!(f, ", {:.0} % of a core", of_core(server.cpu))?;
+        }
+        if let Some(why) = self.0.server.and_then(|server| server.ksoftirqd_uncounted) {
+            writeln!(f, "           ksoftirqd is not counted: {}", why.words())?;
         }
         if let Some(server) = self.0.server {
             let resident = server.resident_bytes as f64 / f64::from(1 << 20);

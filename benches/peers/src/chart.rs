@@ -1,7 +1,8 @@
 //! The report as a picture: CPU per message, a panel for each case and a bar for each server.
 //!
 //! A bar is as long as the server's ratio to the baseline, which has a line through the panel; its
-//! dark part is time in user space. Bars that are too long for the panel are cut, visibly.
+//! dark part is time in user space, the other one the kernel's, `ksoftirqd` included. Bars that are
+//! too long for the panel are cut, visibly.
 
 use std::fmt::Display;
 
@@ -45,7 +46,7 @@ const FAINT: RGBColor = RGBColor(233, 236, 239);
 const PAPER: RGBColor = RGBColor(255, 255, 255);
 const ALARM: RGBColor = RGBColor(201, 42, 42);
 
-/// User and system, of this project's servers and of all others.
+/// User space and kernel, of this project's servers and of all others.
 const OWN: Shades = (RGBColor(9, 92, 125), RGBColor(59, 165, 201));
 const OTHERS: Shades = (RGBColor(73, 80, 87), RGBColor(173, 181, 189));
 
@@ -109,7 +110,7 @@ fn header(canvas: &mut Canvas<'_>, report: &Report) {
     let right = MARGIN + PANEL + if report.cases.len() > 1 { PANEL + GAP } else { 0 };
     let legend = Look { color: MUTED, ..TEXT };
     let mut left = right - 236;
-    for (name, color, width) in [("user", OTHERS.0, 66), ("system", OTHERS.1, 0)] {
+    for (name, color, width) in [("user", OTHERS.0, 66), ("kernel", OTHERS.1, 0)] {
         canvas.rectangle((left, 34), (left + 13, 47), &color);
         canvas.text(name, (left + 20, 40), legend);
         left += width;
@@ -183,13 +184,13 @@ fn names_and_figures(canvas: &mut Canvas<'_>, row: &Row, start: i32, right: i32,
 fn bar(canvas: &mut Canvas<'_>, row: &Row, scale: f64, at: &impl Fn(f64) -> i32, middle: i32) {
     let figures = &row.closed_loop;
     let ratio = figures.cpu_ratio;
-    let (user, system) = if is_own(row) { OWN } else { OTHERS };
+    let (user, kernel) = if is_own(row) { OWN } else { OTHERS };
     let opacity = if row.is_control { PALE } else { 1.0 };
     let (top, bottom) = (middle - BAR / 2, middle + BAR / 2 + 1);
     let end = at(ratio.median.min(scale));
     let border = at((ratio.median * figures.user_ns / figures.cpu_ns).min(scale));
     canvas.rectangle((at(0.0), top), (border, bottom), &user.mix(opacity));
-    canvas.rectangle((border, top), (end, bottom), &system.mix(opacity));
+    canvas.rectangle((border, top), (end, bottom), &kernel.mix(opacity));
     if ratio.median > scale {
         // A cut through the bar: it goes on.
         for from in [end - 20, end - 12] {

@@ -2,6 +2,8 @@
 
 use std::{fs, thread, time::Duration};
 
+use crate::ksoftirqd::Ksoftirqd;
+
 /// How often CPU time is read until it stands still, and how long between two readings.
 const READINGS_MAX: u32 = 20;
 const READING_INTERVAL: Duration = Duration::from_micros(500);
@@ -9,6 +11,30 @@ const READING_INTERVAL: Duration = Duration::from_micros(500);
 /// A server's process, and those it has started.
 #[derive(Clone, Debug)]
 pub(crate) struct Processes(Vec<u32>);
+
+/// CPU time to the nanosecond.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cpu {
+    /// Of the server's processes.
+    pub(crate) own: Duration,
+    /// Of the kernel's thread on their processor.
+    pub(crate) ksoftirqd: Duration,
+}
+
+impl Cpu {
+    /// What was used since.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            own: self.own.saturating_sub(earlier.own),
+            ksoftirqd: self.ksoftirqd.saturating_sub(earlier.ksoftirqd),
+        }
+    }
+
+    /// All of it.
+    pub(crate) fn total(self) -> Duration {
+        self.own + self.ksoftirqd
+    }
+}
 
 /// CPU time in ticks: coarse, but with the system's part apart from the user's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,11 +85,12 @@ impl Processes {
     }
 
     /// CPU time once it stands still, which is soon after the last message has come home.
-    pub(crate) fn settled_cpu(&self) -> Duration {
-        let mut last = self.cpu();
+    pub(crate) fn settled_cpu(&self, ksoftirqd: &Ksoftirqd) -> Cpu {
+        let read = || Cpu { own: self.cpu(), ksoftirqd: ksoftirqd.cpu() };
+        let mut last = read();
         for _ in 0..READINGS_MAX {
             thread::sleep(READING_INTERVAL);
-            let now = self.cpu();
+            let now = read();
             if now == last {
                 break;
             }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::stats::{self, Estimate};
+use crate::{
+    cost::Cpu,
+    stats::{self, Estimate},
+};
 
 /// Latencies of more than this are counted as this.
 const LATENCY_MAX: u64 = 120_000_000_000;
@@ -23,7 +26,7 @@ pub(crate) fn histogram() -> Histogram<u64> {
 pub(crate) struct Slice {
     pub(crate) messages: u64,
     pub(crate) elapsed: Duration,
-    pub(crate) server_cpu: Duration,
+    pub(crate) server_cpu: Cpu,
     pub(crate) client_cpu: Duration,
 }
 
@@ -31,6 +34,7 @@ pub(crate) struct Slice {
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) slices: Vec<Slice>,
+    /// Of what the processes used.
     pub(crate) user_share: f64,
     pub(crate) latencies: Histogram<u64>,
 }
@@ -40,11 +44,13 @@ pub(crate) struct Measured {
 pub(crate) struct Figures {
     /// Median over the slices.
     pub(crate) messages_per_second: f64,
-    /// Server CPU per message: median over the slices.
+    /// Server CPU per message, `ksoftirqd` included: median over the slices.
     pub(crate) cpu_ns: f64,
     /// Its parts, by the share that each has of the whole run.
     pub(crate) user_ns: f64,
     pub(crate) system_ns: f64,
+    /// Zero where it is not counted, which the report tells.
+    pub(crate) ksoftirqd_ns: f64,
     /// Median of the ratios to the baseline in the same round.
     pub(crate) cpu_ratio: Estimate,
     pub(crate) rate_ratio: Estimate,
@@ -67,7 +73,7 @@ pub(crate) struct Latency {
 
 impl Slice {
     fn cpu_ns(&self) -> f64 {
-        self.server_cpu.as_nanos() as f64 / self.messages as f64
+        self.server_cpu.total().as_nanos() as f64 / self.messages as f64
     }
 
     fn rate(&self) -> f64 {
@@ -93,11 +99,14 @@ impl Measured {
     pub(crate) fn figures(&self, baseline: &Self) -> Figures {
         let costs = self.each(Slice::cpu_ns);
         let cpu_ns = stats::median(&costs);
+        let ksoftirqd_ns = cpu_ns * self.ksoftirqd_share();
+        let own_ns = cpu_ns - ksoftirqd_ns;
         Figures {
             messages_per_second: self.rate(),
             cpu_ns,
-            user_ns: cpu_ns * self.user_share,
-            system_ns: cpu_ns * (1.0 - self.user_share),
+            user_ns: own_ns * self.user_share,
+            system_ns: own_ns * (1.0 - self.user_share),
+            ksoftirqd_ns,
             cpu_ratio: stats::ratio(&costs, &baseline.each(Slice::cpu_ns)),
             rate_ratio: stats::ratio(&self.each(Slice::rate), &baseline.each(Slice::rate)),
             latency: Latency {
@@ -105,7 +114,7 @@ impl Measured {
                 p99: self.quantile(0.99),
                 p999: self.quantile(0.999),
             },
-            server_busy: stats::median(&self.each(|slice| slice.busy(slice.server_cpu))),
+            server_busy: stats::median(&self.each(|slice| slice.busy(slice.server_cpu.total()))),
             client_busy: stats::median(&self.each(|slice| slice.busy(slice.client_cpu))),
             messages: self.slices.iter().map(|slice| slice.messages).sum(),
             cpu_ns_by_round: costs,
@@ -114,6 +123,15 @@ impl Measured {
 
     fn each(&self, figure: impl Fn(&Slice) -> f64) -> Vec<f64> {
         self.slices.iter().map(figure).collect()
+    }
+
+    /// The share of `ksoftirqd` in all CPU time of the run.
+    fn ksoftirqd_share(&self) -> f64 {
+        let sum = |of: fn(Cpu) -> Duration| -> Duration {
+            self.slices.iter().map(|slice| of(slice.server_cpu)).sum()
+        };
+        let total = sum(Cpu::total);
+        if total.is_zero() { 0.0 } else { sum(|cpu| cpu.ksoftirqd).div_duration_f64(total) }
     }
 
     fn quantile(&self, share: f64) -> Option<u64> {
@@ -132,7 +150,10 @@ mod tests {
         measured.slices.extend(costs.iter().map(|cost| Slice {
             messages: 1000,
             elapsed: Duration::from_millis(10),
-            server_cpu: Duration::from_micros(*cost),
+            server_cpu: Cpu {
+                own: Duration::from_micros(*cost - 1000),
+                ksoftirqd: Duration::from_micros(1000),
+            },
             client_cpu: Duration::from_millis(2),
         }));
         measured
@@ -140,13 +161,16 @@ mod tests {
 
     #[test]
     fn figures_are_medians_of_slices() {
-        let (baseline, mut other) = (measured(&[5000, 6000, 4000]), measured(&[4000, 6600, 3200]));
+        let (baseline, mut other) = (measured(&[5000, 6000, 4000]), measured(&[4000, 5600, 2400]));
         for latency in 1..=1000 {
             other.latencies.record(latency).unwrap();
         }
         let figures = other.figures(&baseline);
         assert_eq!(figures.cpu_ns, 4000.0);
-        assert_eq!((figures.user_ns, figures.system_ns), (1000.0, 3000.0));
+        assert_eq!(
+            (figures.user_ns, figures.system_ns, figures.ksoftirqd_ns),
+            (750.0, 2250.0, 1000.0)
+        );
         assert_eq!(figures.cpu_ratio.median, 0.8);
         assert_eq!(figures.messages_per_second, 100_000.0);
         assert_eq!(figures.rate_ratio.median, 1.0);

@@ -8,6 +8,7 @@ mod cli;
 mod client;
 mod cost;
 mod figures;
+mod ksoftirqd;
 mod launch;
 mod measure;
 mod remote;

@@ -6,6 +6,7 @@ use crate::{
     cli::{Case, Plan, Slices},
     cost::Processes,
     figures::{Measured, Slice},
+    ksoftirqd::Ksoftirqd,
     remote::Client,
     report::{CaseReport, OpenLoopReport, Row},
     servers::{Server, Spec},
@@ -47,7 +48,9 @@ pub(crate) fn case(plan: &Plan, case: Case) -> Result<CaseReport, String> {
     for entrant in &mut entrants {
         entrant.client.closed_loop(plan.warmup).map_err(|error| entrant.blame(&error))?;
     }
-    let closed = rounds(&mut entrants, plan.slices, |client, slice| client.closed_loop(slice))?;
+    let ksoftirqd = Ksoftirqd::of(plan.server_core);
+    let closed =
+        rounds(&mut entrants, &ksoftirqd, plan.slices, |client, slice| client.closed_loop(slice))?;
     let baseline = entrants.iter().position(|entrant| entrant.is_baseline).unwrap_or(0);
     let open = match plan.open_loop {
         None => None,
@@ -55,8 +58,9 @@ pub(crate) fn case(plan: &Plan, case: Case) -> Result<CaseReport, String> {
             let share = f64::from(open_loop.percent) / 100.0;
             let rate = (closed[baseline].rate() * share).round() as u64;
             let slices = open_loop.slices;
-            let measured =
-                rounds(&mut entrants, slices, |client, slice| client.open_loop(rate, slice))?;
+            let measured = rounds(&mut entrants, &ksoftirqd, slices, |client, slice| {
+                client.open_loop(rate, slice)
+            })?;
             Some((OpenLoopReport { percent: open_loop.percent, rate, slices }, measured))
         }
     };
@@ -74,6 +78,7 @@ pub(crate) fn case(plan: &Plan, case: Case) -> Result<CaseReport, String> {
         case,
         servers: rows.collect(),
         open_loop: open.map(|(report, _)| report),
+        ksoftirqd_is_counted: ksoftirqd.is_counted(),
     })
 }
 
@@ -111,6 +116,7 @@ fn enter(plan: &Plan, case: Case) -> Result<Vec<Entrant>, String> {
 /// Drives each of them once a round, and adds up.
 fn rounds(
     entrants: &mut [Entrant],
+    ksoftirqd: &Ksoftirqd,
     slices: Slices,
     drive: impl Fn(&mut Client, Duration) -> Result<crate::client::Outcome, String>,
 ) -> Result<Vec<Measured>, String> {
@@ -126,13 +132,13 @@ fn rounds(
         random.shuffle(&mut order);
         for &index in &order {
             let entrant = &mut entrants[index];
-            let cpu_before = entrant.processes.settled_cpu();
+            let cpu_before = entrant.processes.settled_cpu(ksoftirqd);
             let outcome = drive(&mut entrant.client, slices.length);
             let outcome = outcome.map_err(|error| entrant.blame(&error))?;
             measured[index].slices.push(Slice {
                 messages: outcome.messages,
                 elapsed: outcome.elapsed,
-                server_cpu: entrant.processes.settled_cpu().saturating_sub(cpu_before),
+                server_cpu: entrant.processes.settled_cpu(ksoftirqd).since(cpu_before),
                 client_cpu: outcome.cpu,
             });
         }

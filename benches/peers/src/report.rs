@@ -30,6 +30,8 @@ pub(crate) struct CaseReport {
     #[serde(flatten)]
     pub(crate) case: Case,
     pub(crate) open_loop: Option<OpenLoopReport>,
+    /// Whether the CPU time of `ksoftirqd` on the servers' processor is part of theirs.
+    pub(crate) ksoftirqd_is_counted: bool,
     pub(crate) servers: Vec<Row>,
 }
 

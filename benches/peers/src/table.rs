@@ -25,12 +25,33 @@ pub(crate) fn print(case: &CaseReport, plan: &Plan) {
         );
         print!("{}", aligned(&open_loop(&case.servers, baseline)));
     }
+    if !case.ksoftirqd_is_counted {
+        println!(
+            "ksoftirqd is not counted: its time on processor {} cannot be read, so servers that \
+             send large batches cost more than is shown",
+            plan.server_core
+        );
+    }
 }
 
 fn closed_loop(rows: &[Row], baseline: &str) -> Vec<Vec<String>> {
     let titles = [
-        "server", "msg/s", "us/msg", "user", "system", "CPU to", "95 %", "msg/s to", "95 %", "p50",
-        "p99", "p99.9", "busy", "client", "B/conn",
+        "server",
+        "msg/s",
+        "us/msg",
+        "user",
+        "system",
+        "ksoftirqd",
+        "CPU to",
+        "95 %",
+        "msg/s to",
+        "95 %",
+        "p50",
+        "p99",
+        "p99.9",
+        "busy",
+        "client",
+        "B/conn",
     ];
     let lines = rows.iter().map(|row| {
         let figures = &row.closed_loop;
@@ -48,8 +69,19 @@ fn closed_loop(rows: &[Row], baseline: &str) -> Vec<Vec<String>> {
 
 fn open_loop(rows: &[Row], baseline: &str) -> Vec<Vec<String>> {
     let titles = [
-        "server", "msg/s", "us/msg", "user", "system", "CPU to", "95 %", "p50", "p99", "p99.9",
-        "busy", "client",
+        "server",
+        "msg/s",
+        "us/msg",
+        "user",
+        "system",
+        "ksoftirqd",
+        "CPU to",
+        "95 %",
+        "p50",
+        "p99",
+        "p99.9",
+        "busy",
+        "client",
     ];
     let lines = rows.iter().filter_map(|row| {
         let figures = row.open_loop.as_ref()?;
@@ -77,8 +109,9 @@ fn with_titles(
     [first, second.collect()].into_iter().chain(lines).collect()
 }
 
-fn costs(figures: &Figures) -> [String; 3] {
-    [figures.cpu_ns, figures.user_ns, figures.system_ns].map(|nanos| format!("{:.2}", nanos / 1e3))
+fn costs(figures: &Figures) -> [String; 4] {
+    [figures.cpu_ns, figures.user_ns, figures.system_ns, figures.ksoftirqd_ns]
+        .map(|nanos| format!("{:.2}", nanos / 1e3))
 }
 
 fn ratio(ratio: &Estimate) -> [String; 2] {

@@ -43,6 +43,7 @@ fn servers_are_compared_and_reported() {
     let report: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     let case = &report["cases"][0];
     assert_eq!((&case["connections"], &case["depth"]), (&120.into(), &3.into()));
+    assert!(case["ksoftirqd_is_counted"].is_boolean());
     let rows = case["servers"].as_array().unwrap();
     let expected: Vec<&str> = names.split(',').collect();
     assert_eq!(rows.len(), expected.len() + 1);
@@ -55,6 +56,7 @@ fn servers_are_compared_and_reported() {
     for row in rows {
         for figures in [&row["closed_loop"], &row["open_loop"]] {
             assert!(figures["cpu_ns"].as_f64().unwrap() > 100.0, "{row}");
+            assert!(figures["ksoftirqd_ns"].as_f64().unwrap() >= 0.0, "{row}");
             assert!(figures["cpu_ratio"]["median"].as_f64().unwrap() > 0.01, "{row}");
             assert!(figures["latency"]["p50"].as_u64().unwrap() > 1000, "{row}");
         }

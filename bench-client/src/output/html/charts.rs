@@ -222,7 +222,8 @@ fn server_cpu(results: &Results) -> Option<Chart> {
     };
     let lines = vec![busy];
     let y = linear_axis(&lines, percent)?;
-    let note = "CPU time of the server's process; 100 % is one processor.";
+    let note = "CPU time of the server's process, and of ksoftirqd where it is counted; 100 % is one \
+                processor.";
     Some(over_time(results, "Server: processor", note, y, lines))
 }
 

@@ -6,11 +6,11 @@ use std::fmt;
 use super::{super::details::details, bound, escape, quantile};
 use crate::{
     measure::{
-        results::{Environment, Group, Results},
+        results::{Environment, Group, Results, ServerCost},
         stats::Stats,
         times::Times,
     },
-    units::{count, plural},
+    units::{count, plural, time},
 };
 
 const SHARES: [(&str, f64); 6] = [
@@ -75,8 +75,10 @@ const DEFINITIONS: [(&str, &str); 15] = [
     ),
     (
         "Server CPU",
-        "User and system time of the server's process within the measurement, by the echoes of that \
-         time.",
+        "User and system time of the server's process within the measurement, and that of ksoftirqd \
+         where it is counted, by the echoes of that time. The kernel's thread ksoftirqd does a part \
+         of the sending of large batches; it counts if the server is pinned to some of the \
+         processors, and is that of these.",
     ),
     (
         "Server memory",
@@ -225,6 +227,10 @@ pub(super) fn write_run(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::R
             &format!("a thread waited for a processor for {}", percent(delayed)),
         )?;
     }
+    // What both servers of a comparison have used together is nobody's figure.
+    if let Some(server) = results.server.filter(|_| results.versus.is_none()) {
+        fact("Server's CPU time", &cpu_parts(&server))?;
+    }
     if let Some(stolen) = results.stolen {
         fact("Taken by the host", &percent(stolen))?;
     }
@@ -242,6 +248,16 @@ pub(super) fn write_run(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::R
     let files = results.environment.file_limit.map(|limit| count(limit as f64));
     fact("Open files", files.as_deref().unwrap_or("no limit"))?;
     writeln!(f, "</dl></section>")
+}
+
+/// The parts of the server's CPU time, and whether that of `ksoftirqd` is among them.
+fn cpu_parts(server: &ServerCost) -> String {
+    let mut parts = vec![time(server.cpu)];
+    parts.extend(server.parts().map(|(name, part)| format!("{name} {}", time(part))));
+    parts.extend(
+        server.ksoftirqd_uncounted.map(|why| format!("ksoftirqd not counted: {}", why.words())),
+    );
+    parts.join(", ")
 }
 
 /// What the numbers mean.
