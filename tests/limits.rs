@@ -13,7 +13,7 @@ use std::{
 
 use support::{
     BINARY, Binary, CONTINUATION, Client, DEADLINE, Events, PING, PONG, TEXT, config, drivers,
-    frame, handshake, script, serve_with,
+    frame, handshake, script, serve_at_once, serve_with,
 };
 use wireloop::{Config, Echo, Handle, Routes};
 
@@ -181,7 +181,7 @@ fn requests_whose_responses_are_not_read_stop_the_peer() {
 /// The same for a session that never reads at all.
 #[test]
 fn a_session_that_never_reads_stops_its_peer() {
-    serve_with(
+    serve_at_once(
         Config::default(),
         || script(|_socket| {}),
         |server| {

@@ -12,7 +12,7 @@ use std::{
 
 use http::StatusCode;
 use rustix::process::Signal;
-use support::{BINARY, Binary, Client, PING, PONG, config, drivers, frame, serve_with};
+use support::{BINARY, Binary, Client, PING, PONG, at_once, config, drivers, frame, serve_at_once};
 use wireloop::{
     Config, Echo, Received, Routes, Socket,
     http::Response,
@@ -51,7 +51,7 @@ const LONG: usize = 12 << 20;
 /// A peer that takes a long message slowly was taken for dead, because its pongs were not read.
 #[test]
 fn a_slow_reader_that_goes_on_reading_is_not_dead() {
-    serve_with(short(), echo, |server| {
+    serve_at_once(short(), echo, |server| {
         let mut client = server.upgrade("/");
         let mut writer = client.socket();
         let message = frame(true, BINARY, [0; 4], &vec![7; LONG]);
@@ -73,7 +73,7 @@ fn a_slow_reader_that_goes_on_reading_is_not_dead() {
 /// What was sent before a Close arrives before it, however long that takes (RFC 6455 5.5.1).
 #[test]
 fn a_close_behind_a_long_message_waits_until_that_was_taken() {
-    serve_with(short(), echo, |server| {
+    serve_at_once(short(), echo, |server| {
         let mut client = server.upgrade("/");
         let mut writer = client.socket();
         let mut bytes = frame(true, BINARY, [0; 4], &vec![7; LONG]);
@@ -100,7 +100,7 @@ fn a_download_that_goes_on_is_not_ended() {
     };
     let mut short = short();
     short.keep_alive_timeout = Duration::from_millis(300);
-    serve_with(short, routes, |server| {
+    serve_at_once(short, routes, |server| {
         let mut client = server.connect();
         client.send_raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
         client.read_head();
@@ -114,7 +114,7 @@ fn a_download_that_is_not_taken_is_ended() {
         Routes::new()
             .get("/", |_: &wireloop::Request<'_>| Response::text(StatusCode::OK, "x".repeat(LONG)))
     };
-    serve_with(short(), routes, |server| {
+    serve_at_once(short(), routes, |server| {
         let mut client = Client::connect_narrow(server.address());
         client.send_raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
         thread::sleep(Duration::from_secs(3));
@@ -127,7 +127,7 @@ fn a_download_that_is_not_taken_is_ended() {
 
 #[test]
 fn a_peer_that_takes_nothing_and_answers_nothing_is_disconnected() {
-    serve_with(short(), echo, |server| {
+    serve_at_once(short(), echo, |server| {
         let mut client = Client::connect_narrow(server.address());
         client.upgrade("/");
         let start = Instant::now();
@@ -140,7 +140,7 @@ fn a_peer_that_takes_nothing_and_answers_nothing_is_disconnected() {
 
 #[test]
 fn a_busy_connection_of_http_is_kept_alive() {
-    serve_with(short(), echo, |server| {
+    serve_at_once(short(), echo, |server| {
         let mut client = server.connect();
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(1500) {
@@ -155,7 +155,7 @@ fn a_busy_connection_of_http_is_kept_alive() {
 fn an_idle_connection_of_http_lives_as_long_as_keep_alive_says() {
     let mut short = short();
     short.keep_alive_timeout = Duration::from_millis(1500);
-    serve_with(short, echo, |server| {
+    serve_at_once(short, echo, |server| {
         let mut client = server.connect();
         for _ in 0..2 {
             let response = client.request("GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -171,7 +171,7 @@ fn an_idle_connection_of_http_lives_as_long_as_keep_alive_says() {
 
 #[test]
 fn a_request_head_has_a_total() {
-    serve_with(short(), echo, |server| {
+    serve_at_once(short(), echo, |server| {
         let mut client = server.connect();
         let head = b"GET /none HTTP/1.1\r\nHost: localhost\r\n";
         let start = Instant::now();
@@ -188,7 +188,7 @@ fn a_request_head_has_a_total() {
 
 #[test]
 fn a_message_that_arrives_too_slowly_ends_with_1008() {
-    serve_with(short(), echo, |server| {
+    serve_at_once(short(), echo, |server| {
         let byte_by_byte = (&[0x82, 0xfe, 0x10, 0x00, 0, 0, 0, 0][..], &[0][..]);
         let in_fragments = (&[0x02, 0x81, 0, 0, 0, 0, 7][..], &[0x00, 0x81, 0, 0, 0, 0, 7][..]);
         for (begun, more) in [byte_by_byte, in_fragments] {
@@ -223,7 +223,7 @@ fn a_message_that_arrives_too_slowly_ends_with_1008() {
 fn a_message_that_arrives_fast_enough_may_take_its_time() {
     let mut short = short();
     short.min_rate = 100;
-    serve_with(short, echo, |server| {
+    serve_at_once(short, echo, |server| {
         let mut client = server.upgrade("/");
         let message = frame(true, BINARY, [0; 4], &[7; 2000]);
         for part in message.chunks(100) {
@@ -257,7 +257,7 @@ fn a_message_that_the_session_does_not_take_is_not_too_slow() {
     };
     let mut short = short();
     short.min_rate = 0;
-    serve_with(short, routes, |server| {
+    serve_at_once(short, routes, |server| {
         let mut client = server.upgrade("/");
         client.send_raw(&[0x82, 0xfe, 0x10, 0x00, 0, 0, 0, 0]);
         loop {
@@ -318,7 +318,7 @@ fn after_a_pause_everybody_who_answered_in_time_is_served() {
 
 #[test]
 fn handshakes_that_arrived_during_a_pause_are_answered() {
-    for driver in drivers() {
+    at_once(|driver| {
         let mut server = Binary::start(&[&format!("--driver={driver}"), "--handshake-timeout=1s"]);
         let mut peers: Vec<Client> = (0..200).map(|_| Client::connect(server.address())).collect();
         // All have been accepted when a later one is served.
@@ -334,13 +334,13 @@ fn handshakes_that_arrived_during_a_pause_are_answered() {
         }
         server.signal(Signal::KILL);
         server.wait();
-    }
+    });
 }
 
 #[test]
 fn connections_that_were_opened_together_do_not_ping_together() {
     let long = config(|config| config.ping_interval = Some(Duration::from_secs(2)));
-    serve_with(long, echo, |server| {
+    serve_at_once(long, echo, |server| {
         let mut peers: Vec<Client> = (0..50).map(|_| server.upgrade("/")).collect();
         let start = Instant::now();
         let readers: Vec<_> = peers

@@ -5,7 +5,7 @@ mod support;
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{PoisonError, RwLock},
     thread,
     time::{Duration, Instant},
 };
@@ -13,8 +13,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use support::{Row, answer, bench, failure, serve};
 
-/// The tests of this file would take the processors from one another.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Tests that mostly sleep share the processors, and one that works has them for itself.
+static PROCESSORS: RwLock<()> = RwLock::new(());
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -67,6 +67,7 @@ fn slow() -> String {
 
 #[test]
 fn an_open_loop_counts_all_messages_that_a_stall_delays() {
+    let _shared = PROCESSORS.read().unwrap_or_else(PoisonError::into_inner);
     // A tenth of the messages are due in the stall, evenly spread over it: a twentieth waits for
     // more than half of it, a hundredth for more than nine tenths.
     expect_one_of(3, "-c 1 -R 1000 -d 5s", stalling, |text| {
@@ -79,6 +80,7 @@ fn an_open_loop_counts_all_messages_that_a_stall_delays() {
 
 #[test]
 fn a_closed_loop_meets_a_stall_with_one_message() {
+    let _shared = PROCESSORS.read().unwrap_or_else(PoisonError::into_inner);
     expect_one_of(3, "-c 1 -d 5s", stalling, |text| {
         let row = Row::of(text, "echo");
         row.p99.time < millis(5) && (480..=520).contains(&row.max.time.as_millis())
@@ -87,6 +89,7 @@ fn a_closed_loop_meets_a_stall_with_one_message() {
 
 #[test]
 fn a_fixed_delay_is_measured_as_it_is() {
+    let _alone = PROCESSORS.write().unwrap_or_else(PoisonError::into_inner);
     let is_right = |row: Row| (millis(2)..=Duration::from_micros(2200)).contains(&row.p50.time);
     expect_one_of(20, "-c 1", slow, |text| is_right(Row::of(text, "echo")));
     expect_one_of(20, "-c 1 -R 100", slow, |text| {
@@ -96,6 +99,7 @@ fn a_fixed_delay_is_measured_as_it_is() {
 
 #[test]
 fn unanswered_messages_count_with_their_age() {
+    let _shared = PROCESSORS.read().unwrap_or_else(PoisonError::into_inner);
     // 120 messages behind 24 of the warm-up, of which the second half is not answered.
     let url = serve(1, |stream| {
         answer(stream, |number, frame, answers| {
@@ -120,6 +124,7 @@ fn unanswered_messages_count_with_their_age() {
 /// fault it was.
 #[test]
 fn a_client_that_stalls_tells_response_from_service_time() {
+    let _shared = PROCESSORS.read().unwrap_or_else(PoisonError::into_inner);
     expect_one_of_outputs(3, || {
         let mut child = Command::new(env!("CARGO_BIN_EXE_wireloop-bench"))
             .args(["-c", "1", "-R", "1000", "-d", "5s", "--warm-up", "100ms"])
@@ -152,7 +157,6 @@ fn a_client_that_stalls_tells_response_from_service_time() {
 /// The first of a few runs that is as it should be, as in `expect_one_of`.
 #[track_caller]
 fn expect_one_of_outputs(runs: usize, run: impl Fn() -> Result<(), String>) {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut texts = Vec::new();
     for _ in 0..runs {
         match run() {

@@ -69,8 +69,10 @@ fn expect_counted(arguments: &str, lie: impl Fn(u32) -> Option<Lie> + Send + 'st
         // The test may have failed.
         let _ = sender.send(tell(stream, &lie));
     });
-    let text =
-        failure(&format!("-c 1 --text --answer-timeout 20ms --drain 500ms {arguments} {url}"));
+    let length = if arguments.contains("-d ") { "" } else { "-d 250ms" };
+    let text = failure(&format!(
+        "-c 1 --text --answer-timeout 20ms --drain 500ms {length} {arguments} {url}"
+    ));
     let told = told.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_ne!(told, Faults::default());
     assert_eq!(Faults::of(&text), told, "{text}");

@@ -192,9 +192,11 @@ fn a_run_that_is_interrupted_leaves_complete_files() {
         ("measuring", vec!["--warm-up", "0", "-d", "60s"], 1500),
         ("draining", vec!["--warm-up", "0", "-d", "200ms", "--drain", "4s", &mute], 1500),
     ];
-    for (moment, arguments, millis) in moments {
-        interrupt_at(moment, &arguments, Duration::from_millis(millis));
-    }
+    thread::scope(|scope| {
+        for (moment, arguments, millis) in &moments {
+            scope.spawn(|| interrupt_at(moment, arguments, Duration::from_millis(*millis)));
+        }
+    });
 }
 
 #[track_caller]

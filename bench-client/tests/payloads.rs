@@ -27,9 +27,9 @@ fn sizes_that_vary_come_back_whole() {
         ("exp:1k", "exponential 1024 B binary"),
         ("64:80,16k:20", "64 B (80 %) or 16384 B (20 %) binary"),
     ] {
-        let text = success(&format!("-c 5 --depth 4 -s {sizes}"));
+        let text = success(&format!("-c 5 -d 200ms --depth 4 -s {sizes}"));
         assert!(text.contains(words), "{text}");
-        success(&format!("-c 5 -R 500 --text -s {sizes}"));
+        success(&format!("-c 5 -d 200ms -R 500 --text -s {sizes}"));
     }
     success("-c 5 --compression kept --json-like -s 16-4k");
 }

@@ -72,8 +72,9 @@ fn messages_are_cut_into_fragments_with_keys_of_their_own() {
             let _ = tell.send(four);
             let _ = stream.read_to_end(&mut Vec::new());
         });
-        let text =
-            failure(&format!("-c 1 -s 100 --fragment 30 --text --drain 10ms {options} {url}"));
+        let text = failure(&format!(
+            "-c 1 -d 100ms -s 100 --fragment 30 --text --drain 10ms {options} {url}"
+        ));
         assert!(text.contains("in fragments of 30 B"), "{text}");
         assert_eq!(text.contains("(not RFC 6455)"), !options.is_empty(), "{text}");
         let four = told.recv_timeout(TIMEOUT).unwrap();

@@ -40,7 +40,8 @@ fn many_in_flight_as_text_on_two_threads() {
 fn the_client_runs_on_either_driver() {
     for load in ["--depth 4", "-R 1000 --poisson", "--messages 20 -t 2", "-s 1m --depth 2"] {
         for (driver, servers) in [("epoll", "io-uring"), ("io-uring", "epoll")] {
-            let text = report(&format!("-c 10 --driver {driver} --server-driver {servers} {load}"));
+            let drivers = format!("--driver {driver} --server-driver {servers}");
+            let text = report(&format!("-c 10 -d 200ms {drivers} {load}"));
             assert!(text.contains(&format!(" on {driver}, ")), "{text}");
             assert!(text.contains("no errors"), "{text}");
         }

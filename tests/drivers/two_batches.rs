@@ -6,14 +6,14 @@ use std::{
     io::{self, Read},
     os::{fd::OwnedFd, unix::net::UnixStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use wireloop::io::{Driver, SendBatch};
 
 use crate::{
     attach_one,
-    support::{drivers, on_driver},
+    support::{DEADLINE, drivers, on_driver},
     token,
 };
 
@@ -61,8 +61,17 @@ pub(crate) fn sent_in_parts<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Res
         batch.push(token(index.into()), 0);
         driver.flush(&mut batch, |_| {});
     }
-    let readers = peers.map(|peer| thread::spawn(move || read_until_silent(peer)));
     let mut unsent = Vec::new();
+    // Nobody reads yet, so that each has something left.
+    let begun = Instant::now();
+    while unsent.len() < LENGTHS.len() && begun.elapsed() < DEADLINE {
+        driver.wait(Some(Duration::from_millis(20)), &mut unsent).expect("the driver works");
+    }
+    let mut lengths = LENGTHS.into_iter();
+    let readers = peers.map(|peer| {
+        let length = lengths.next().expect("there is one for each");
+        thread::spawn(move || read_until_silent(peer, length))
+    });
     while readers.iter().any(|reader| !reader.is_finished()) {
         driver.wait(Some(Duration::from_millis(20)), &mut unsent).expect("the driver works");
         while driver.next().is_some() {}
@@ -76,10 +85,13 @@ pub(crate) fn sent_in_parts<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Res
     assert_eq!(unsent.iter().map(|one| one.token.index).collect::<Vec<_>>(), [0, 1]);
 }
 
-fn read_until_silent(mut peer: UnixStream) -> Vec<u8> {
-    peer.set_read_timeout(Some(Duration::from_secs(1))).expect("it is open");
-    let mut bytes = Vec::new();
+/// So many bytes, and what comes after them.
+fn read_until_silent(mut peer: UnixStream, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    peer.set_read_timeout(Some(DEADLINE)).expect("it is open");
+    peer.read_exact(&mut bytes).expect("all of it arrives");
     // Ends with the timeout: the connection stays open.
+    peer.set_read_timeout(Some(Duration::from_millis(100))).expect("it is open");
     let _ = peer.read_to_end(&mut bytes);
     bytes
 }

@@ -342,7 +342,7 @@ impl Client {
     pub(crate) fn fill(&mut self, chunk: &[u8], at_most: usize) -> usize {
         let socket = self.stream.get_mut();
         // Longer than a server that is at work ever keeps its peer waiting.
-        socket.set_write_timeout(Some(Duration::from_millis(1500))).expect("not zero");
+        socket.set_write_timeout(Some(Duration::from_millis(500))).expect("not zero");
         let mut total = 0;
         while total < at_most {
             match socket.write(&chunk[total % chunk.len()..]) {

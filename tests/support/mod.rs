@@ -63,12 +63,38 @@ pub(crate) fn serve(routes: impl Fn() -> Routes, test: impl Fn(&TestServer)) {
 
 /// Runs a test once per driver, against a server of its own.
 pub(crate) fn serve_with(config: Config, routes: impl Fn() -> Routes, test: impl Fn(&TestServer)) {
-    for driver in drivers() {
-        let server = TestServer::start(driver, routes(), config.clone());
-        test(&server);
-        drop(server);
-        events::forget();
-    }
+    drivers().for_each(|driver| run(driver, &config, &routes, &test));
+}
+
+/// The same on all drivers at once, for a test that waits more than it works.
+pub(crate) fn serve_at_once(
+    config: Config,
+    routes: impl Fn() -> Routes + Sync,
+    test: impl Fn(&TestServer) + Sync,
+) {
+    at_once(|driver| run(driver, &config, &routes, &test));
+}
+
+/// Calls a function for all drivers at once.
+pub(crate) fn at_once(test: impl Fn(DriverKind) + Sync) {
+    let test = &test;
+    thread::scope(|scope| {
+        for driver in drivers() {
+            scope.spawn(move || test(driver));
+        }
+    });
+}
+
+fn run(
+    driver: DriverKind,
+    config: &Config,
+    routes: &dyn Fn() -> Routes,
+    test: &dyn Fn(&TestServer),
+) {
+    let server = TestServer::start(driver, routes(), config.clone());
+    test(&server);
+    drop(server);
+    events::forget();
 }
 
 /// A server in a thread, with one worker unless told otherwise. Dropping it stops it and asserts that it ends well.
