@@ -12,8 +12,8 @@ use std::{
 };
 
 use support::{
-    BINARY, Binary, CONTINUATION, Client, DEADLINE, Events, PING, PONG, TEXT, config, drivers,
-    frame, handshake, script, serve_at_once, serve_with,
+    BINARY, Binary, CONTINUATION, Client, DEADLINE, Events, PING, PONG, TEXT, TestServer, at_once,
+    config, drivers, frame, handshake, script, serve_at_once, serve_with,
 };
 use wireloop::{Config, Echo, Handle, Routes};
 
@@ -251,19 +251,17 @@ fn messages_that_wait_for_the_end_of_another_have_a_limit() {
 
 #[test]
 fn a_silent_peer_is_pinged_and_a_vanished_one_disconnected() {
-    let (log, events) = Events::new();
-    let routes = || {
-        let log = log.clone();
-        script(move |socket| {
-            let log = log.clone();
-            socket.read_message(move |_, _, received| log.say(received));
-        })
-    };
     let limits = config(|config| {
         config.ping_interval = Some(SOON);
         config.pong_timeout = Duration::from_secs(1);
     });
-    serve_with(limits, routes, |server| {
+    at_once(|driver| {
+        let (log, events) = Events::new();
+        let routes = script(move |socket| {
+            let log = log.clone();
+            socket.read_message(move |_, _, received| log.say(received));
+        });
+        let server = TestServer::start(driver, routes, limits.clone());
         let mut client = server.upgrade("/");
         for _ in 0..3 {
             let (is_final, opcode, payload) = client.read_frame();

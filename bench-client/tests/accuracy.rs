@@ -66,8 +66,15 @@ fn slow() -> String {
 }
 
 #[test]
-fn an_open_loop_counts_all_messages_that_a_stall_delays() {
+fn an_open_loop_counts_all_messages_that_a_stall_delays_and_a_closed_loop_one() {
     let _shared = PROCESSORS.read().unwrap_or_else(PoisonError::into_inner);
+    thread::scope(|scope| {
+        scope.spawn(open_loop_with_a_stall);
+        closed_loop_with_a_stall();
+    });
+}
+
+fn open_loop_with_a_stall() {
     // A tenth of the messages are due in the stall, evenly spread over it: a twentieth waits for
     // more than half of it, a hundredth for more than nine tenths.
     expect_one_of(3, "-c 1 -R 1000 -d 5s", stalling, |text| {
@@ -78,9 +85,7 @@ fn an_open_loop_counts_all_messages_that_a_stall_delays() {
     });
 }
 
-#[test]
-fn a_closed_loop_meets_a_stall_with_one_message() {
-    let _shared = PROCESSORS.read().unwrap_or_else(PoisonError::into_inner);
+fn closed_loop_with_a_stall() {
     expect_one_of(3, "-c 1 -d 5s", stalling, |text| {
         let row = Row::of(text, "echo");
         row.p99.time < millis(5) && (480..=520).contains(&row.max.time.as_millis())

@@ -55,7 +55,8 @@ fn report(arguments: &str) -> (Option<i32>, String) {
 #[test]
 fn all_others_receive_each_message() {
     for threads in ["", "-t 2", "-t 3 --text -s 100 --poisson"] {
-        let (code, text) = report(&format!("-c 20 --publishers 3 -R 300 --drain 1s {threads}"));
+        let (code, text) =
+            report(&format!("-c 20 -d 200ms --publishers 3 -R 300 --drain 1s {threads}"));
         assert!(matches!(code, Some(0 | 3)), "{text}");
         assert!(text.contains(" 0 missing"), "{text}");
         let line = text.lines().find(|line| line.contains("published")).unwrap();

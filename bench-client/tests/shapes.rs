@@ -5,6 +5,7 @@ mod support;
 use std::{
     net::TcpStream,
     sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -16,6 +17,15 @@ fn report(arguments: &str) -> String {
     let (code, text) = said(bench(arguments));
     assert!(matches!(code, Some(0 | 3)), "{text}");
     text
+}
+
+/// What two functions return that run at the same time.
+fn at_once<T: Send>(one: impl FnOnce() -> T + Send, other: impl FnOnce() -> T) -> (T, T) {
+    thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap(), other)
+    })
 }
 
 /// The number before a word.
@@ -35,14 +45,16 @@ fn opened(report: &str) -> u64 {
 #[test]
 fn stages_are_ramps_and_give_the_length_of_the_run() {
     let begun = Instant::now();
-    // 0 to 1,000 in a second, then 1,000 for half of one: 500 and 500 messages.
-    let text = report("-c 10 --warm-up 0 --stage 1s:1000 --stage 500ms:1k");
+    // 0 to 1,000 in a second, then 1,000 for half of one: 500 and 500 messages. And a step, then a
+    // rate that falls to nothing.
+    let (text, falling) = at_once(
+        || report("-c 10 --warm-up 0 --stage 1s:1000 --stage 500ms:1k"),
+        || report("-c 10 --warm-up 0 --stage 0:500 --stage 1s:0"),
+    );
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert!(text.contains("open loop of 2 stages, 667 msg/s on average"), "{text}");
     assert!((950..=1001).contains(&number_of(&text, " echoes in 1.50 s")), "{text}");
-    // A step, then a rate that falls to nothing.
-    let text = report("-c 10 --warm-up 0 --stage 0:500 --stage 1s:0");
-    assert!((240..=251).contains(&number_of(&text, " echoes in 1.00 s")), "{text}");
+    assert!((240..=251).contains(&number_of(&falling, " echoes in 1.00 s")), "{falling}");
 }
 
 /// The moments at which a server is sent something, by connection.
@@ -75,7 +87,7 @@ fn poisson_arrivals_are_irregular() {
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
         variance.sqrt() / mean
     };
-    let (random, even) = (variation("--poisson"), variation(""));
+    let (random, even) = at_once(|| variation("--poisson"), || variation(""));
     assert!((0.75..1.35).contains(&random) && even < 0.6, "{random} {even}");
 }
 
