@@ -10,7 +10,10 @@ mod support;
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpStream},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -26,6 +29,15 @@ const FLOOD: Duration = Duration::from_millis(800);
 
 /// The longest that a neighbour may wait.
 const WAIT_MAX: Duration = Duration::from_millis(400);
+
+/// More than two floods at a time would only take the processors from one another.
+static TURNS: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
+
+fn turn() -> MutexGuard<'static, ()> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    TURNS[next % TURNS.len()].lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
@@ -92,6 +104,7 @@ fn flood(mut writer: TcpStream, unit: &[u8], is_over: &AtomicBool) {
 }
 
 fn check(peers: usize, headers: &str, unit: &[u8]) {
+    let _turn = turn();
     serve(echo, |server| {
         let wait = longest_wait(server, peers, headers, unit);
         assert!(wait < WAIT_MAX, "the neighbour waited for {wait:?}");
@@ -138,6 +151,7 @@ fn long_messages_of_honest_peers_do_not_keep_others_waiting() {
 
 #[test]
 fn pipelined_requests_do_not_keep_others_waiting() {
+    let _turn = turn();
     serve(echo, |server| {
         let is_over = AtomicBool::new(false);
         let mut neighbour = server.upgrade("/");
@@ -163,6 +177,7 @@ fn pipelined_requests_do_not_keep_others_waiting() {
 /// Healthy peers were disconnected because their pongs were never read.
 #[test]
 fn peers_that_answer_pings_stay_connected_beside_a_flood() {
+    let _turn = turn();
     let mut config = Config::default();
     config.ping_interval = Some(Duration::from_millis(300));
     config.pong_timeout = Duration::from_millis(500);
