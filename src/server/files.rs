@@ -4,7 +4,7 @@ use super::refusing::REFUSALS;
 use crate::{Config, config::WhenFull, io::sys};
 
 /// Descriptors that are neither connections nor the workers': files being served, and what the rest
-/// of the process has open.
+/// of the process has open. Under a low limit it is an eighth of it.
 const RESERVED: usize = 64;
 
 /// How many a worker takes for its driver: the queue of its events, its waker and its timer.
@@ -16,7 +16,7 @@ pub(super) fn fit(mut config: Config, workers: usize, sockets: usize) -> Config 
     let limit = sys::file_limit();
     let of_workers = workers * (OF_A_DRIVER + sockets);
     let refusals = if config.when_full == WhenFull::Refuse { REFUSALS } else { 0 };
-    let possible = possible(limit, RESERVED + of_workers + refusals);
+    let possible = possible(limit, RESERVED.min(limit / 8) + of_workers + refusals);
     let wanted = config.connections;
     if wanted > possible {
         config.connections = possible;
