@@ -71,6 +71,9 @@ impl Active {
                     return Progress::Going;
                 }
             }
+            if input.is_empty() && channel.link.awaits_only_messages() && !receiver.has_memory() {
+                return Progress::Going;
+            }
             if channel.link.has_overflowed() {
                 channel.fail(Error::SendQueueFull);
             }

@@ -188,8 +188,13 @@ impl Link {
         self.rare_mut().is_broken = true;
     }
 
-    /// How much memory this takes, in bytes, beyond what few connections have.
+    /// Whether this takes memory beyond what few connections have.
     #[inline]
+    pub(super) fn has_memory(&self) -> bool {
+        self.rare.is_some()
+    }
+
+    /// How much memory that is, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         let Some(rare) = &self.rare else { return 0 };
         let deflation = rare.deflation.as_ref().map_or(0, Deflation::memory_bytes);

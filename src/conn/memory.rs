@@ -45,9 +45,12 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Memory {
     budget: usize,
-    /// What all connections hold, apart from [`CONNECTION_BYTES`] for each.
+    /// What is held above which memory is short.
+    short_above: usize,
+    /// What all connections hold, with [`CONNECTION_BYTES`] for each.
+    used: usize,
+    /// What they hold apart from that.
     held: usize,
-    connections: usize,
     holders: HashMap<Token, usize>,
     /// Connections that are not received from, and since when.
     paused: HashMap<Token, Tick>,
@@ -92,9 +95,19 @@ impl Counters {
 }
 
 impl Connection {
+    /// Whether the connection holds memory or did, so that it has to be counted.
+    #[inline]
+    pub(crate) fn may_hold_memory(&self) -> bool {
+        let holds_here = match &self.state {
+            State::Accepting(_) => true,
+            State::Active(active) => active.receiver.has_memory() || active.link.has_memory(),
+            State::Terminating(_) => false,
+        };
+        holds_here || self.is_holder || !self.output.is_idle()
+    }
+
     /// How much memory the connection takes for what is incomplete or waits, in bytes: here and
     /// `elsewhere`. `None` if it takes none, as before.
-    #[inline]
     pub(crate) fn change_memory(&mut self, elsewhere: usize) -> Option<usize> {
         let here = match &self.state {
             State::Accepting(opening) => opening.memory_bytes(),
@@ -134,8 +147,9 @@ impl Memory {
     pub(crate) fn new(budget: usize, counters: Counters) -> Self {
         Self {
             budget,
+            short_above: budget / 4 * 3,
+            used: 0,
             held: 0,
-            connections: 0,
             holders: HashMap::new(),
             paused: HashMap::new(),
             look: None,
@@ -146,12 +160,12 @@ impl Memory {
 
     /// Another connection exists.
     pub(crate) fn opened(&mut self) {
-        self.connections += 1;
+        self.used += CONNECTION_BYTES;
     }
 
     /// A connection exists no more.
     pub(crate) fn closed(&mut self, token: Token) {
-        self.connections -= 1;
+        self.used -= CONNECTION_BYTES;
         self.set(token, 0);
         self.resume(token);
     }
@@ -162,17 +176,21 @@ impl Memory {
             0 => self.holders.remove(&token),
             _ => self.holders.insert(token, bytes),
         };
-        self.held = self.held + bytes - before.unwrap_or(0);
-    }
-
-    fn used(&self) -> usize {
-        self.held + CONNECTION_BYTES * self.connections
+        let before = before.unwrap_or(0);
+        self.held = self.held + bytes - before;
+        self.used = self.used + bytes - before;
     }
 
     /// Whether memory is short.
     #[inline]
     pub(crate) fn is_short(&self) -> bool {
-        self.used() > self.budget / 4 * 3
+        self.used > self.short_above
+    }
+
+    /// Whether there is anything to be done about memory.
+    #[inline]
+    pub(crate) fn needs_care(&self) -> bool {
+        self.is_short() || self.look.is_some()
     }
 
     /// Whether more may be received from a connection.
@@ -237,12 +255,12 @@ impl Memory {
     /// Whether more is held than the budget allows.
     #[inline]
     pub(crate) fn is_exceeded(&self) -> bool {
-        self.used() > self.budget
+        self.used > self.budget
     }
 
     /// The connections to be ended, the largest first.
     pub(crate) fn largest(&self) -> VecDeque<Token> {
-        let mut excess = self.used().saturating_sub(self.budget / 8 * 7);
+        let mut excess = self.used.saturating_sub(self.budget / 8 * 7);
         let mut holders: BinaryHeap<_> =
             self.holders.iter().map(|(token, bytes)| (*bytes, *token)).collect();
         let mut largest = VecDeque::new();
@@ -261,7 +279,7 @@ impl Memory {
         if is_due && self.is_short() {
             self.logged = Some(now);
             tracing::warn!(
-                held_bytes = self.used(),
+                held_bytes = self.used,
                 budget_bytes = self.budget,
                 upgrades_refused = self.counters.upgrades_refused(),
                 connections_paused = self.counters.connections_paused(),
@@ -310,10 +328,10 @@ mod tests {
         let mut memory = memory(1000, &[700, 50]);
         assert!(memory.is_short());
         memory.set(token(0), 20);
-        assert_eq!(memory.used(), 70 + 2 * CONNECTION_BYTES);
+        assert_eq!(memory.used, 70 + 2 * CONNECTION_BYTES);
         memory.closed(token(0));
         memory.closed(token(1));
-        assert_eq!((memory.used(), memory.holders.len()), (0, 0));
+        assert_eq!((memory.used, memory.holders.len()), (0, 0));
     }
 
     #[test]
@@ -328,7 +346,7 @@ mod tests {
     #[test]
     fn the_largest_are_ended_until_an_eighth_is_free() {
         let memory = memory(16_000, &[100, 4000, 5000, 7000, 200]);
-        let excess = memory.used() - 14_000;
+        let excess = memory.used - 14_000;
         assert!((1..7000).contains(&excess));
         assert_eq!(memory.largest(), [token(3)]);
         let memory = self::memory(8000, &[100, 4000, 5000, 7000, 200]);

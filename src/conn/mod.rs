@@ -300,10 +300,9 @@ impl Connection {
         }
         let wanted = match self.wants_receive(pending_bytes) {
             false => Incoming::Paused,
-            true if self.is_closing() => Incoming::Receiving,
+            true if !(is_short || is_limited) || self.is_closing() => Incoming::Receiving,
             true if is_short => Incoming::Short,
-            true if is_limited => Incoming::Limited,
-            true => Incoming::Receiving,
+            true => Incoming::Limited,
         };
         let has_ended = matches!(self.incoming, Incoming::Ended | Incoming::Broken);
         (!has_ended && wanted != self.incoming).then(|| {

@@ -134,11 +134,14 @@ impl Held {
         }
     }
 
+    /// Whether something is held for any connection.
+    #[inline]
+    pub(super) fn is_in_use(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
     /// How much memory is taken by what is held for the connection, in bytes.
     pub(super) fn memory_bytes(&self, token: Token) -> usize {
-        if self.entries.is_empty() {
-            return 0;
-        }
         let entry = self.entries.get(&token);
         entry.map_or(0, |entry| size_of::<(Token, Entry)>() + entry.bytes.capacity())
     }

@@ -96,6 +96,12 @@ impl Limits {
         self.rates.as_ref().is_some_and(|rates| rates.is_waiting(token))
     }
 
+    /// Whether there are limits on how fast connections send.
+    #[inline]
+    pub(super) fn has_rates(&self) -> bool {
+        self.rates.is_some()
+    }
+
     /// When a connection may be received from again.
     pub(super) fn next(&self) -> Option<Tick> {
         Some(Tick::at(self.rates.as_ref()?.next()? + Duration::from_millis(1)))

@@ -173,7 +173,9 @@ impl<D: Driver> Worker<D> {
         self.cx.desk.now = self.driver.now();
         self.set_date();
         self.cx.desk.pace.begin_pass(self.cx.desk.now);
-        self.count_blocked();
+        if !self.cx.desk.outbox.blocked().is_empty() {
+            self.count_blocked();
+        }
         while let Some((token, result)) = self.cx.desk.outbox.next_result() {
             self.sent(token, result);
         }
@@ -185,12 +187,12 @@ impl<D: Driver> Worker<D> {
             self.repeat(|worker| worker.ending.pop().map(|token| worker.with(token, worker.end)));
         }
         self.sweep();
-        self.keep_budget();
-        self.repeat(|worker| {
-            let token = worker.limits.take(worker.cx.desk.now)?;
-            worker.with(token, |_, _| {});
-            Some(())
-        });
+        if self.cx.desk.memory.needs_care() || self.leaves_over {
+            self.keep_budget();
+        }
+        if self.limits.has_rates() {
+            self.release_limited();
+        }
         self.cx.desk.outbox.flush(&mut self.driver, |_| {});
         if self.leaves_over || self.cx.desk.pace.leaves_over() {
             self.leaves_over = self.has_work();
@@ -217,9 +219,7 @@ impl<D: Driver> Worker<D> {
         }
         let now = Tick::at(self.driver.now());
         let sweep = (self.connections.len() > 0).then(|| self.deadlines.next_sweep());
-        let look = self.cx.desk.memory.next_look();
-        let limits = self.limits.next();
-        let times = [sweep, self.accepting.next(), look, limits, stopping.flatten()];
+        let times = [sweep, self.accepting.next(), self.limited_until(), stopping.flatten()];
         let next = times.into_iter().flatten().reduce(Tick::min)?;
         Some(next.until(now))
     }
@@ -400,18 +400,21 @@ impl<D: Driver> Worker<D> {
         }
         self.deadlines.lower(token.index, connection.deadline(tick, &self.cx.desk.shared));
         self.limits.handled(connection);
-        self.count_memory(token);
-        self.change_receiving(token, pending);
+        if connection.may_hold_memory() || self.held.is_in_use() {
+            self.count_memory(token);
+        }
+        let Some(connection) = self.connections.get(token) else { return };
+        let is_short = !self.cx.desk.memory.may_receive(token);
+        let is_limited = self.limits.pauses(token);
+        if let Some(change) = connection.change_receiving(pending, is_short, is_limited) {
+            self.change_receiving(token, change);
+        }
     }
 
-    /// Begins to receive from a connection or stops, if that changes.
-    fn change_receiving(&mut self, token: Token, pending_bytes: usize) {
-        let Some(connection) = self.connections.get(token) else { return };
+    /// Begins to receive from a connection, or stops.
+    #[inline(never)]
+    fn change_receiving(&mut self, token: Token, change: Incoming) {
         let memory = &mut self.cx.desk.memory;
-        let is_short = !memory.may_receive(token);
-        let is_limited = self.limits.pauses(token);
-        let change = connection.change_receiving(pending_bytes, is_short, is_limited);
-        let Some(change) = change else { return };
         match change {
             Incoming::Short => memory.pause(token, Tick::at(self.cx.desk.now)),
             _ => memory.resume(token),

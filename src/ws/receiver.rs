@@ -243,8 +243,13 @@ impl Receiver {
         self.partial.as_ref().map_or(0, |partial| partial.backlog_bytes())
     }
 
-    /// How much memory is taken by what is incomplete or waits, in bytes: none, if nothing is.
+    /// Whether any memory is taken by what is incomplete or waits.
     #[inline]
+    pub fn has_memory(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// How much memory is taken by what is incomplete or waits, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.memory_bytes())
     }

@@ -8,7 +8,7 @@ use crate::{
 
 impl<D: Driver> Worker<D> {
     /// Notes how much memory a connection takes now.
-    #[inline]
+    #[inline(never)]
     pub(super) fn count_memory(&mut self, token: Token) {
         let Some(connection) = self.connections.get(token) else { return };
         let desk = &mut self.cx.desk;
@@ -27,8 +27,19 @@ impl<D: Driver> Worker<D> {
         }
     }
 
+    /// Receives again from those that sent too fast, when their time has come.
+    #[inline(never)]
+    pub(super) fn release_limited(&mut self) {
+        self.repeat(|worker| {
+            let token = worker.limits.take(worker.cx.desk.now)?;
+            worker.with(token, |_, _| {});
+            Some(())
+        });
+    }
+
     /// Ends the connections that hold most if all hold too much, and receives again from those that
     /// waited until there is room.
+    #[inline(never)]
     pub(super) fn keep_budget(&mut self) {
         let tick = self.tick();
         let memory = &mut self.cx.desk.memory;

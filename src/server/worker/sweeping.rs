@@ -7,6 +7,15 @@ use crate::{
 };
 
 impl<D: Driver> Worker<D> {
+    /// When connections that are not received from are to be looked at again.
+    pub(super) fn limited_until(&self) -> Option<Tick> {
+        let look = self.cx.desk.memory.next_look();
+        if !self.limits.has_rates() {
+            return look;
+        }
+        [look, self.limits.next()].into_iter().flatten().reduce(Tick::min)
+    }
+
     /// Looks at the connections whose deadline has come, and at the worker's own.
     pub(super) fn sweep(&mut self) {
         let tick = self.tick();
