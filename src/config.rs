@@ -32,11 +32,13 @@ pub struct Config {
     /// How much the peers of all connections may make the server hold, in bytes: incomplete requests
     /// and messages, input that waits for its turn, output that waits for its peer, and 128 bytes
     /// for each connection. `None`: a quarter of what the machine, the process's control groups and
-    /// its limit on address space grant. It is divided among the workers.
+    /// its limit on address space grant. It is divided among the workers. Five eighths are the
+    /// connections', an eighth is the inbox's, and a quarter is left for what the allocator cannot
+    /// use.
     ///
-    /// Above three quarters of it, upgrades are refused with 503 and nothing is received from
-    /// connections that hold more than the average; above all of it, those that hold most are ended,
-    /// WebSockets with close code 1013, requests with 503. What a session, a handler or the source of
+    /// When three quarters of the connections' part are in use, upgrades are refused with 503 and
+    /// nothing is received from connections that hold more than the average; beyond all of it, those
+    /// that hold most are ended, WebSockets with close code 1013, requests with 503. What a session, a handler or the source of
     /// a response keeps is not counted.
     pub memory_bytes: Option<usize>,
     /// How much the kernel keeps for a connection, beside what [`memory_bytes`](Self::memory_bytes)

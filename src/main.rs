@@ -11,7 +11,7 @@ use wireloop::Server;
 use cli::Arguments;
 
 fn main() -> ExitCode {
-    wireloop::io::sys::give_back_freed_memory();
+    wireloop::io::sys::bound_freed_memory();
     wireloop::io::sys::raise_file_limit();
     let arguments = Arguments::parse();
     cli::start_log(&arguments);

@@ -37,10 +37,10 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Fills three quarters of a budget of 8 MiB with a message that stays incomplete.
+/// Fills what the connections have of a budget of 8 MiB with a message that stays incomplete.
 fn fill(server: &TestServer) -> Client {
     let mut large = server.upgrade("/");
-    // An eighth of the budget is the inbox's, and messages grow by half.
+    // The connections have 5 MiB of it, and memory is short above three quarters of them.
     large.send_raw(&part((4 << 20) - 1));
     until("memory becomes short", || is_short(server));
     large
@@ -54,7 +54,7 @@ fn is_short(server: &TestServer) -> bool {
 
 #[test]
 fn near_the_budget_upgrades_are_refused_and_everything_else_is_served() {
-    serve_with(budget(6 << 20), routes, |server| {
+    serve_with(budget(8 << 20), routes, |server| {
         let mut before = server.upgrade("/");
         let large = fill(server);
         let mut client = server.connect();
@@ -74,7 +74,7 @@ fn near_the_budget_upgrades_are_refused_and_everything_else_is_served() {
 
 #[test]
 fn beyond_the_budget_the_connection_that_holds_most_is_closed_with_1013() {
-    serve_with(budget(3 << 20), routes, |server| {
+    serve_with(budget(4 << 20), routes, |server| {
         let mut large = server.upgrade("/");
         // The server ends it before it has sent everything.
         let _ = large.try_send_raw(&part((4 << 20) - 1));
@@ -86,7 +86,7 @@ fn beyond_the_budget_the_connection_that_holds_most_is_closed_with_1013() {
 
 #[test]
 fn a_connection_that_holds_more_than_the_average_waits_until_there_is_room() {
-    serve_with(budget(12 << 20), routes, |server| {
+    serve_with(budget(16 << 20), routes, |server| {
         let message = frame(true, BINARY, [0; 4], &vec![1; 4 << 20]);
         let mut clients = [(); 6].map(|()| server.upgrade("/"));
         let (last, others) = clients.split_last_mut().expect("there are six");
@@ -108,7 +108,7 @@ fn a_connection_that_holds_more_than_the_average_waits_until_there_is_room() {
 #[test]
 fn a_connection_that_waits_for_room_when_its_deadline_comes_is_closed_with_1013() {
     let config = config(|config| {
-        config.memory_bytes = Some(12 << 20);
+        config.memory_bytes = Some(16 << 20);
         config.ping_interval = Some(Duration::from_millis(300));
         config.pong_timeout = Duration::from_millis(300);
     });

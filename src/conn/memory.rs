@@ -38,6 +38,12 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long nothing is received from a connection before it is ended.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// When so much less is held than there was, the allocator is asked to give pages back...
+const TRIM_BYTES: usize = 8 << 20;
+
+/// ... once that has lasted for so long. Under a steady load it would only have to take them again.
+const TRIM_AFTER: Duration = Duration::from_secs(2);
+
 /// How far apart two lines in the log are at least.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -52,6 +58,10 @@ pub(crate) struct Memory {
     /// What they hold apart from that.
     held: usize,
     holders: HashMap<Token, usize>,
+    /// The most that was held since the allocator gave pages back.
+    peak: usize,
+    /// When it is to do so.
+    trim: Option<Tick>,
     /// Connections that are not received from, and since when.
     paused: HashMap<Token, Tick>,
     /// When they are looked at again.
@@ -151,6 +161,8 @@ impl Memory {
             used: 0,
             held: 0,
             holders: HashMap::new(),
+            peak: 0,
+            trim: None,
             paused: HashMap::new(),
             look: None,
             counters,
@@ -161,6 +173,7 @@ impl Memory {
     /// Another connection exists.
     pub(crate) fn opened(&mut self) {
         self.used += CONNECTION_BYTES;
+        self.peak = self.peak.max(self.used);
     }
 
     /// A connection exists no more.
@@ -179,6 +192,29 @@ impl Memory {
         let before = before.unwrap_or(0);
         self.held = self.held + bytes - before;
         self.used = self.used + bytes - before;
+        self.peak = self.peak.max(self.used);
+        if !self.has_fallen() {
+            self.trim = None;
+        }
+    }
+
+    /// Whether much less is held than there was.
+    #[inline]
+    fn has_fallen(&self) -> bool {
+        self.peak - self.used >= TRIM_BYTES
+    }
+
+    /// Whether it is time to have the allocator give pages back; once.
+    pub(crate) fn trims(&mut self, now: Tick) -> bool {
+        if !self.has_fallen() {
+            return false;
+        }
+        let trims = self.trim.get_or_insert_with(|| now.after(TRIM_AFTER)).has_come(now);
+        if trims {
+            self.trim = None;
+            self.peak = self.used;
+        }
+        trims
     }
 
     /// Whether memory is short.
@@ -190,7 +226,7 @@ impl Memory {
     /// Whether there is anything to be done about memory.
     #[inline]
     pub(crate) fn needs_care(&self) -> bool {
-        self.is_short() || self.look.is_some()
+        self.is_short() || self.look.is_some() || self.has_fallen()
     }
 
     /// Whether more may be received from a connection.
@@ -219,9 +255,12 @@ impl Memory {
         }
     }
 
-    /// When connections that are not received from are looked at again.
-    pub(crate) fn next_look(&self) -> Option<Tick> {
-        self.look
+    /// When there is something to be done about memory.
+    pub(crate) fn next(&self) -> Option<Tick> {
+        match (self.look, self.trim) {
+            (Some(look), Some(trim)) => Some(look.min(trim)),
+            (look, trim) => look.or(trim),
+        }
     }
 
     /// The connections that are not received from, if it is time to look at them again.
@@ -355,20 +394,37 @@ mod tests {
     }
 
     #[test]
+    fn pages_are_given_back_some_time_after_a_burst_and_not_within_it() {
+        let mut memory = memory(1 << 30, &[1000, 50 << 20]);
+        let start = Tick::at(Duration::ZERO);
+        let (soon, late) = (start.after(TRIM_AFTER / 2), start.after(TRIM_AFTER));
+        assert!(!memory.trims(late), "it holds as much as ever");
+        memory.set(token(1), 40 << 20);
+        assert!(!memory.trims(start) && !memory.trims(soon));
+        memory.set(token(1), 49 << 20);
+        assert!(!memory.trims(late), "the burst goes on");
+        memory.closed(token(1));
+        assert!(!memory.trims(late));
+        assert_eq!(memory.next(), Some(late.after(TRIM_AFTER)));
+        assert!(memory.trims(late.after(TRIM_AFTER)));
+        assert!(!memory.needs_care(), "once");
+    }
+
+    #[test]
     fn paused_connections_are_looked_at_every_moment_and_given_up_after_some_time() {
         let mut memory = memory(1000, &[900, 100]);
         let start = Tick::at(Duration::ZERO);
         memory.pause(token(0), start);
         assert_eq!(memory.look_at_paused(start.after(LOOK_INTERVAL / 2)), []);
         assert_eq!(memory.look_at_paused(start.after(LOOK_INTERVAL)), [token(0)]);
-        assert_eq!(memory.next_look(), Some(start.after(2 * LOOK_INTERVAL)));
+        assert_eq!(memory.next(), Some(start.after(2 * LOOK_INTERVAL)));
         assert!(!memory.gives_up(token(0), start.after(PAUSE_MAX / 2)));
         assert!(memory.gives_up(token(0), start.after(PAUSE_MAX)));
         memory.set(token(0), 100);
         assert!(!memory.gives_up(token(0), start.after(PAUSE_MAX)), "there is room");
         memory.resume(token(0));
         assert_eq!(memory.look_at_paused(start.after(2 * LOOK_INTERVAL)), []);
-        assert_eq!(memory.next_look(), None);
+        assert_eq!(memory.next(), None);
         assert_eq!(memory.counters.connections_paused(), 1);
     }
 }

@@ -205,15 +205,15 @@ pub(crate) fn address_space_limit() -> Option<u64> {
     getrlimit(Resource::As).current
 }
 
-/// Has the C library give memory back to the kernel when it is freed, if it was a block of 32 KiB or
-/// more, such as a message or what waits for a peer. By itself glibc begins with 128 KiB and raises
-/// that to 32 MiB with the first such blocks, and after a burst of long messages hundreds of
-/// megabytes stay with the process. Does nothing with other C
-/// libraries. For the whole process: a program decides on it, not a library.
-pub fn give_back_freed_memory() {
+/// Has glibc keep freed memory for messages of the usual lengths, and give back what a burst has
+/// left, in a program whose workers [trim](trim_heap) it. Blocks of 8 MiB or more come from the
+/// kernel each time, and go back to it; so does what is free at the end of a heap, beyond 8 MiB. By
+/// itself glibc raises these bounds to 32 and 64 MiB. Does nothing with other C libraries. For the
+/// whole process: a program decides on it, not a library.
+pub fn bound_freed_memory() {
     #[cfg(target_env = "gnu")]
     {
-        const BYTES: libc::c_int = 32 << 10;
+        const BYTES: libc::c_int = 8 << 20;
         // SAFETY: mallopt(3) takes two numbers. Other threads may allocate meanwhile.
         #[expect(unsafe_code, reason = "nothing wraps it")]
         let results = unsafe {
@@ -221,6 +221,24 @@ pub fn give_back_freed_memory() {
                 .map(|parameter| libc::mallopt(parameter, BYTES))
         };
         debug_assert_eq!(results, [1, 1]);
+    }
+}
+
+/// Gives pages of freed memory back to the kernel (malloc_trim(3)), in a thread of its own: what
+/// allocates meanwhile may wait for it, but an echo does not. Does nothing with other C libraries,
+/// and no harm with other allocators.
+pub(crate) fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    {
+        let trim = || {
+            // SAFETY: malloc_trim(3) takes a number. Other threads may allocate meanwhile.
+            #[expect(unsafe_code, reason = "nothing wraps it")]
+            unsafe {
+                libc::malloc_trim(0)
+            };
+        };
+        // Without a thread the memory stays, as it would without this.
+        let _ = std::thread::Builder::new().name("trim".into()).spawn(trim);
     }
 }
 

@@ -11,10 +11,12 @@ pub(super) fn of_server(config: &Config) -> usize {
     config.memory_bytes.unwrap_or_else(|| quarter(granted()))
 }
 
-/// Divides the budget of a worker into that of its connections and that of its inbox, in bytes.
+/// Divides the budget of a worker into that of its connections and that of its inbox, in bytes. A
+/// quarter is left for the holes between blocks of memory: with glibc, messages of all lengths that
+/// stayed incomplete took 1.4 times what was counted.
 pub(super) fn divide(worker_bytes: usize) -> (usize, usize) {
     let inbox = (worker_bytes / 8).min(INBOX_BYTES_MAX);
-    (worker_bytes - inbox, inbox)
+    (worker_bytes / 8 * 5, inbox)
 }
 
 /// How much memory the process may have, in bytes: the least of what the machine has and what
@@ -49,7 +51,7 @@ mod tests {
 
     #[test]
     fn an_inbox_has_an_eighth_but_no_more_than_it_needs() {
-        assert_eq!(divide(8 << 20), (7 << 20, 1 << 20));
-        assert_eq!(divide(8 << 30), ((8 << 30) - INBOX_BYTES_MAX, INBOX_BYTES_MAX));
+        assert_eq!(divide(8 << 20), (5 << 20, 1 << 20));
+        assert_eq!(divide(8 << 30), (5 << 30, INBOX_BYTES_MAX));
     }
 }

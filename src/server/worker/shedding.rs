@@ -3,7 +3,7 @@
 use super::Worker;
 use crate::{
     conn::Connection,
-    io::{Driver, Token},
+    io::{Driver, Token, sys},
 };
 
 impl<D: Driver> Worker<D> {
@@ -45,6 +45,9 @@ impl<D: Driver> Worker<D> {
         let memory = &mut self.cx.desk.memory;
         if memory.is_short() {
             memory.log(tick);
+        }
+        if memory.trims(tick) {
+            sys::trim_heap();
         }
         if memory.is_exceeded() && self.shedding.is_empty() {
             self.shedding = memory.largest();

@@ -7,9 +7,9 @@ use crate::{
 };
 
 impl<D: Driver> Worker<D> {
-    /// When connections that are not received from are to be looked at again.
+    /// When something is to be done about memory, or about connections that sent too fast.
     pub(super) fn limited_until(&self) -> Option<Tick> {
-        let look = self.cx.desk.memory.next_look();
+        let look = self.cx.desk.memory.next();
         if !self.limits.has_rates() {
             return look;
         }
