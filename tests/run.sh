@@ -3,9 +3,9 @@
 #
 #     tests/run.sh [all|full|quick|rust|fuzz|interop|browser|autobahn|load|instructions]
 #
-# `all` is the default; `full` is all of it, and steps that take minutes (100 restarts under load);
-# `quick` is format, lints and debug tests; `fuzz` runs each fuzz target
-# for FUZZ_SECONDS; the last five build the release binary and drive it from outside, once per
+# `all` is the default; `full` is all of it, and steps that take minutes (100 restarts under load,
+# floods of memory); `quick` is format, lints and debug tests; `fuzz` runs each fuzz target for
+# FUZZ_SECONDS; the last five build the release binary and drive it from outside, once per
 # driver. What is missing is installed where that is allowed. A tool that stays missing fails the
 # run: nothing is skipped.
 set -euo pipefail
@@ -53,7 +53,7 @@ step() {
 
 # The lines of a log in which tests say how much they tested.
 summary() {
-    grep -E '^(autobahn [a-z]+|browser|fuzz|load|interop [a-z-]+|instructions [a-z-]+|restarts): [0-9]+ (OK|checks)' "$1" || true
+    grep -E '^(autobahn [a-z]+|browser|fuzz|load|interop [a-z-]+|instructions [a-z-]+|restarts|memory floods): [0-9]+ (OK|checks)' "$1" || true
     awk '/^test result:/ { passed += $4; failed += $6; ignored += $8; seen = 1 }
          END { if (seen) printf "cargo test: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$1"
 }
@@ -153,6 +153,8 @@ outside_tests() {
         if wants load; then
             step "load, $driver" python3 tests/load.py "${binary}-bench" --server-driver "$driver"
             step "restarts, $driver" python3 tests/restarts.py --restarts "$restarts" "${server[@]}"
+            # It takes a minute and up to 12,000 descriptors.
+            [[ $mode != full ]] || step "memory floods, $driver" python3 tests/memory_floods.py "${server[@]}"
         fi
         ! wants instructions || step "instructions, $driver" benches/instructions/run.py --driver "$driver"
     done

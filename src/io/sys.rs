@@ -206,7 +206,7 @@ pub(crate) fn address_space_limit() -> Option<u64> {
 }
 
 /// Has glibc keep freed memory for messages of the usual lengths, and give back what a burst has
-/// left, in a program whose workers [trim](trim_heap) it. Blocks of 8 MiB or more come from the
+/// left, which workers trim. Blocks of 8 MiB or more come from the
 /// kernel each time, and go back to it; so does what is free at the end of a heap, beyond 8 MiB. By
 /// itself glibc raises these bounds to 32 and 64 MiB. Does nothing with other C libraries. For the
 /// whole process: a program decides on it, not a library.
