@@ -146,3 +146,31 @@ fn what_a_peer_reads_late_comes_whole_and_in_order() {
         client.close();
     });
 }
+
+/// A message that was put together is sent from where it lies, which a panic drops.
+#[test]
+fn a_panic_behind_a_long_echo_ends_its_connection_and_sends_no_wrong_byte() {
+    let routes = || {
+        Routes::new().websocket("/", |_, protocols| {
+            let answer: Answer = |socket, message| {
+                send(socket, message);
+                panic!("as it was told to");
+            };
+            Ok(protocols.none().session(Answering(answer)))
+        })
+    };
+    serve(routes, |server| {
+        for length in [66_000, 300_000] {
+            let mut client = server.upgrade("/");
+            client.send_raw(&frame(true, BINARY, [1, 2, 3, 4], &vec![7; length]));
+            loop {
+                let (first, payload) = client.read_any_frame();
+                if first == 0x88 {
+                    assert_eq!(payload[..2], 1011_u16.to_be_bytes());
+                    break;
+                }
+                assert_eq!((first, payload), (0x80 | BINARY, vec![7; length]));
+            }
+        }
+    });
+}

@@ -101,13 +101,16 @@ impl Active {
             // is reached.
             let discards = wanted.is_none() && is_closing;
             let mode = if discards { Some(ReadMode::Frame) } else { wanted };
+            let received = input.addresses();
             match receiver.next_event(input, mode, &rules, workspace) {
                 Ok(None) => return Progress::Going,
                 Ok(Some(event)) => {
-                    channel.desk.pace.count_message();
-                    channel.desk.pace.charge(event.payload().len());
-                    take_event(session, channel, event, !discards);
-                    if !channel.desk.pace.spend() {
+                    if rules.compression.is_none()
+                        && !received.contains(&event.payload().as_ptr().addr())
+                    {
+                        channel.desk.echo.begin_kept(event.payload());
+                    }
+                    if !deliver(session, channel, event, !discards) {
                         return Progress::Going;
                     }
                 }
@@ -122,6 +125,24 @@ impl Active {
             }
         }
     }
+}
+
+/// Has the session take an event. Whether the connection may go on in this pass: not with its share
+/// done, and not before a message is sent from where it was put together.
+fn deliver(
+    session: &mut dyn AnySession,
+    channel: &mut Channel<'_>,
+    event: Event<'_>,
+    delivers: bool,
+) -> bool {
+    channel.desk.pace.count_message();
+    channel.desk.pace.charge(event.payload().len());
+    take_event(session, channel, event, delivers);
+    if channel.desk.echo.end_kept() {
+        channel.desk.pace.cut();
+        return false;
+    }
+    channel.desk.pace.spend()
 }
 
 /// Refuses a read of a whole message of which a part has been read as frames.

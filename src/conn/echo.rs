@@ -4,13 +4,20 @@
 //! the header of the answer takes: a server's header has no masking key. So the answer need not be
 //! copied to where the output is. That is done for a payload that is long enough to be worth it,
 //! is all that the connection has to send, and ends what was received.
+//!
+//! A long message that came in several parts lies where they were put together, and is sent from there
+//! as well, behind a header of its own.
 
 use std::ops::Range;
 
+use super::{Connection, Desk, State};
 use crate::ws::{FrameHeader, append_frame};
 
 /// Shorter payloads are copied in less time than this takes.
 const ECHO_BYTES: usize = 2 << 10;
+
+/// Shorter messages that were put together are copied.
+const KEPT_BYTES: usize = 64 << 10;
 
 /// What of the input is to be sent back, if anything is.
 #[derive(Debug, Default)]
@@ -19,35 +26,79 @@ pub(crate) struct Echo {
     input: Range<usize>,
     /// The header of a frame whose payload is the end of the input.
     header: Option<FrameHeader>,
+    /// The addresses of a message that was put together, while the session has it.
+    kept: Range<usize>,
+    /// The header of a frame whose payload that message is.
+    kept_header: Option<FrameHeader>,
+    /// How long the payload of either frame is.
+    bytes: usize,
 }
 
 impl Echo {
     /// Begins with bytes that have arrived.
     pub(super) fn begin(&mut self, bytes: &[u8]) {
-        let Range { start, end } = bytes.as_ptr_range();
-        self.input = start.addr()..end.addr();
+        self.input = addresses(bytes);
     }
 
     /// Whether a payload can be sent from where it is.
     #[inline]
     pub(super) fn takes(&self, payload: &[u8]) -> bool {
-        payload.len() >= ECHO_BYTES && self.is_at_end(payload)
+        payload.len() >= ECHO_BYTES && (self.is_at_end(payload) || self.is_kept(payload))
+    }
+
+    /// A session is about to have this message, which was put together.
+    #[inline]
+    pub(super) fn begin_kept(&mut self, payload: &[u8]) {
+        if payload.len() >= KEPT_BYTES {
+            self.kept = addresses(payload);
+        }
+    }
+
+    fn is_kept(&self, payload: &[u8]) -> bool {
+        !self.has_kept() && self.kept == addresses(payload)
+    }
+
+    /// The session has had the message. Whether it is to be [sent](Connection::place_kept) from where it is,
+    /// and so has to stay there.
+    #[inline]
+    pub(super) fn end_kept(&mut self) -> bool {
+        self.kept = 0..0;
+        self.has_kept()
+    }
+
+    /// Whether a message is to be sent from where it was put together.
+    #[inline]
+    pub(crate) fn has_kept(&self) -> bool {
+        self.kept_header.is_some()
+    }
+
+    /// Nothing is to be sent from where it was put together.
+    pub(super) fn forget_kept(&mut self) {
+        if self.kept_header.take().is_some() {
+            self.bytes = 0;
+        }
+        self.kept = 0..0;
     }
 
     fn is_at_end(&self, payload: &[u8]) -> bool {
-        let Range { start, end } = payload.as_ptr_range();
-        self.header.is_none() && self.input.contains(&start.addr()) && end.addr() == self.input.end
+        let Range { start, end } = addresses(payload);
+        self.header.is_none() && self.input.contains(&start) && end == self.input.end
     }
 
     /// Sends a payload that it [`takes`](Self::takes) behind this header.
     pub(super) fn put(&mut self, header: FrameHeader) {
-        self.header = Some(header);
+        self.bytes = header.payload_bytes as usize;
+        if self.kept.is_empty() {
+            self.header = Some(header);
+        } else {
+            self.kept_header = Some(header);
+        }
     }
 
     /// How many bytes are sent back.
     #[inline]
     pub(super) fn bytes(&self) -> usize {
-        self.header.as_ref().map_or(0, |header| header.payload_bytes as usize)
+        self.bytes
     }
 
     /// Ends with the input. Whether part of it is to be [placed](Self::place).
@@ -67,6 +118,7 @@ impl Echo {
         can_send_back: bool,
     ) -> Option<Range<usize>> {
         let header = self.header.take()?;
+        self.bytes = 0;
         let payload = input.len() - header.payload_bytes as usize..input.len();
         let end = out.len();
         header.encode(out);
@@ -86,4 +138,39 @@ impl Echo {
             }
         }
     }
+}
+
+impl Connection {
+    /// The message that the session had last and that is to be sent from where it was put together.
+    pub(crate) fn kept(&self) -> &[u8] {
+        match &self.state {
+            State::Active(active) => active.receiver.lent(),
+            State::Accepting(_) | State::Terminating(_) => &[],
+        }
+    }
+
+    /// Returns the header with which that message is to be sent; but if there is other output, or some
+    /// is in flight, it is put before that.
+    pub(crate) fn place_kept(&mut self, desk: &mut Desk) -> Option<Vec<u8>> {
+        let Desk { echo, outbox, .. } = desk;
+        let header = echo.kept_header.take()?;
+        echo.bytes = 0;
+        let is_free = outbox.is_free(&self.output) && outbox.scope_bytes() == 0;
+        if is_free {
+            outbox.claim(&mut self.output);
+            let mut bytes = Vec::new();
+            header.encode(&mut bytes);
+            return Some(bytes);
+        }
+        let start = outbox.scope_start();
+        let behind = outbox.buffer().split_off(start);
+        append_frame(outbox.buffer(), header, self.kept());
+        outbox.buffer().extend_from_slice(&behind);
+        None
+    }
+}
+
+fn addresses(bytes: &[u8]) -> Range<usize> {
+    let Range { start, end } = bytes.as_ptr_range();
+    start.addr()..end.addr()
 }

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Channel, Connection, Context, Phase, State, Tick, Turn};
+use super::{Channel, Connection, Context, Desk, Phase, State, Tick, Turn};
 use crate::{
     Error,
     io::Token,
@@ -149,6 +149,17 @@ impl Connection {
                 channel.fail(Error::MemoryShort);
             }
             _ => self.break_off(Error::MemoryShort, cx),
+        }
+    }
+}
+
+impl Desk {
+    /// Notes how much memory a connection takes now; `input` bytes are held for it by the worker.
+    #[inline(never)]
+    pub(crate) fn count_memory(&mut self, token: Token, connection: &mut Connection, input: usize) {
+        let output = self.outbox.memory_bytes(token, &connection.output);
+        if let Some(bytes) = connection.change_memory(output + input) {
+            self.memory.set(token, bytes);
         }
     }
 }

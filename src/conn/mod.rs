@@ -471,6 +471,8 @@ impl Connection {
     /// User code has panicked: what it left is not called again.
     fn panicked(&mut self, cx: &mut Context) {
         tracing::error!("a session or handler panicked; its connection is closed");
+        // What it was given is dropped with it.
+        cx.desk.echo.forget_kept();
         match &mut self.state {
             State::Accepting(opening) => opening.panicked(&mut cx.desk),
             State::Active(active) => {

@@ -105,6 +105,12 @@ impl Pace {
         self.left == 0
     }
 
+    /// Ends the connection's turn, which goes on in the next pass.
+    pub(crate) fn cut(&mut self) {
+        self.left = 0;
+        self.has_cut = true;
+    }
+
     /// Counts a message of the connection; what follows from it is counted by
     /// [`spend`](Self::spend).
     #[inline]

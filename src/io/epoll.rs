@@ -379,6 +379,10 @@ impl Driver for Epoll {
         self.buffer = buffer;
     }
 
+    fn send_parts(&mut self, token: Token, parts: [&[u8]; 2]) {
+        self.send_parts_now(token, parts);
+    }
+
     fn flush(&mut self, batch: &mut SendBatch, mut made: impl FnMut(Token)) {
         for (token, bytes) in batch.sends() {
             if self.send_now(token, bytes) {

@@ -385,6 +385,10 @@ impl Driver for Sim {
         self.echoes.push((token, self.buffer[range].to_vec()));
     }
 
+    fn send_parts(&mut self, token: Token, parts: [&[u8]; 2]) {
+        self.echoes.push((token, parts.concat()));
+    }
+
     fn flush(&mut self, batch: &mut SendBatch, mut made: impl FnMut(Token)) {
         let echoes = std::mem::take(&mut self.echoes);
         let echoes = echoes.iter().map(|(token, bytes)| (*token, &bytes[..]));

@@ -1,7 +1,7 @@
 //! Socket options, limits and placement: what the kernel is asked for once, not per message.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     net::{IpAddr, SocketAddr, TcpListener},
     os::fd::{AsRawFd, OwnedFd},
     time::Duration,
@@ -9,7 +9,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{RecvFlags, SendFlags, SocketAddrAny},
+    net::{RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny},
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
@@ -127,6 +127,18 @@ pub(super) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
 pub(super) fn send(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     let result = rustix::io::retry_on_intr(|| rustix::net::send(fd, bytes, flags));
+    match result {
+        Err(Errno::AGAIN) => Ok(0),
+        other => other,
+    }
+}
+
+/// The same for two parts, one behind the other.
+pub(super) fn send_parts(fd: &OwnedFd, parts: [&[u8]; 2]) -> Result<usize, Errno> {
+    let slices = parts.map(IoSlice::new);
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let nothing = &mut SendAncillaryBuffer::default();
+    let result = rustix::io::retry_on_intr(|| rustix::net::sendmsg(fd, &slices, nothing, flags));
     match result {
         Err(Errno::AGAIN) => Ok(0),
         other => other,

@@ -378,17 +378,15 @@ impl<D: Driver> Worker<D> {
     fn settle(&mut self, token: Token) {
         debug_assert_eq!(token, self.cx.desk.outbox.token());
         let tick = self.tick();
+        if self.cx.desk.pace.is_cut() {
+            self.cut(token);
+        }
         let Some(connection) = self.connections.get(token) else { return };
         let outbox = &mut self.cx.desk.outbox;
         outbox.submit(connection.output());
         let pending = outbox.pending_bytes(token, connection.output());
         if outbox.is_unawaited(connection.output()) && connection.awaits_sent(pending) {
             outbox.await_result(connection.output());
-        }
-        if self.cx.desk.pace.is_cut() {
-            self.held.cut(token, &self.cx.desk.left_kept);
-            self.cx.desk.left_kept.clear();
-            self.driver.pause_receive(token);
         }
         match connection.next_step(tick) {
             Some(Step::Shutdown) => self.driver.shutdown(token),
@@ -401,9 +399,9 @@ impl<D: Driver> Worker<D> {
         self.deadlines.lower(token.index, connection.deadline(tick, &self.cx.desk.shared));
         self.limits.handled(connection);
         if connection.may_hold_memory() || self.held.is_in_use() {
-            self.count_memory(token);
+            let input = self.held.memory_bytes(token);
+            self.cx.desk.count_memory(token, connection, input);
         }
-        let Some(connection) = self.connections.get(token) else { return };
         let is_short = !self.cx.desk.memory.may_receive(token);
         let is_limited = self.limits.pauses(token);
         if let Some(change) = connection.change_receiving(pending, is_short, is_limited) {

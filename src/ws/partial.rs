@@ -218,6 +218,11 @@ impl Partial {
         !self.head.is_empty() || (self.message.is_some() && !self.frames.is_empty())
     }
 
+    /// The payload that the last event has lent.
+    pub(super) fn lent(&self) -> &[u8] {
+        &self.bytes[..self.lent]
+    }
+
     /// How much memory this takes, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Self>()

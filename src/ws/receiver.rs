@@ -7,6 +7,8 @@
 //!
 //! A compressed message stays compressed until it is read, so what waits is bounded by what came.
 
+use std::ops::Range;
+
 use super::{
     CloseFrame, Context, FrameHeader, Kind, OpCode, ProtocolError, Role, Workspace, apply_mask,
     frame::parse_common,
@@ -128,6 +130,12 @@ impl<'i> Input<'i> {
         self.taken == self.bytes.len()
     }
 
+    /// The addresses of all bytes.
+    pub(crate) fn addresses(&self) -> Range<usize> {
+        let Range { start, end } = self.bytes.as_ptr_range();
+        start.addr()..end.addr()
+    }
+
     /// Takes at most `bytes` bytes.
     pub fn take(&mut self, bytes: usize) -> &mut [u8] {
         let end = self.bytes.len().min(self.taken.saturating_add(bytes));
@@ -241,6 +249,11 @@ impl Receiver {
     /// How much data waits for a reader, in bytes of memory.
     pub fn backlog_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.backlog_bytes())
+    }
+
+    /// The payload that the last event has lent from where it was put together, if it did.
+    pub fn lent(&self) -> &[u8] {
+        self.partial.as_ref().map_or(&[], |partial| partial.lent())
     }
 
     /// Whether any memory is taken by what is incomplete or waits.

@@ -2,6 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
+use super::Epoll;
+use crate::io::{Token, Unsent, rest_of, sys};
+
 /// Twelve bytes.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -22,4 +25,21 @@ pub(super) struct Socket {
 pub(super) enum Waiting {
     Connect,
     Send { bytes: Vec<u8>, sent: usize },
+}
+
+impl Epoll {
+    /// Sends two parts; what the kernel does not take of them waits.
+    pub(super) fn send_parts_now(&mut self, token: Token, parts: [&[u8]; 2]) {
+        let Some(socket) = self.socket(token) else { return };
+        match sys::send_parts(&socket.fd, parts) {
+            Ok(taken) => {
+                let bytes = rest_of(parts, taken);
+                if !bytes.is_empty() {
+                    self.unsent.push(Unsent { token, result: Ok(bytes.len()) });
+                    self.waiting.insert(token.index, Waiting::Send { bytes, sent: 0 });
+                }
+            }
+            Err(error) => self.unsent.push(Unsent { token, result: Err(error.into()) }),
+        }
+    }
 }

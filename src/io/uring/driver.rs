@@ -330,6 +330,11 @@ impl Driver for Uring {
         }
     }
 
+    fn send_parts(&mut self, token: Token, parts: [&[u8]; 2]) {
+        let result = self.sockets.send_parts(token, parts, &mut self.ring);
+        self.note(result);
+    }
+
     fn flush(&mut self, batch: &mut SendBatch, made: impl FnMut(Token)) {
         if !batch.is_empty() {
             let result = self.queue_sends(batch, made);

@@ -20,7 +20,7 @@ use super::{
     socket::{Flow, Operation, Socket, Wants},
     tag::{self, Kind},
 };
-use crate::io::{OutputProgress, Token, Unsent, sys};
+use crate::io::{OutputProgress, Token, Unsent, rest_of, sys};
 
 /// A connection from which nothing came for this long, or up to twice as long, is polled.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
@@ -343,6 +343,20 @@ impl Sockets {
         let bytes = &ring.bytes(span)[range];
         let rest = match sys::send(&socket.fd, bytes) {
             Ok(taken) => Ok(bytes[taken..].to_vec()),
+            Err(error) => Err(error.into()),
+        };
+        self.cut_short(token, rest, ring)
+    }
+
+    pub(super) fn send_parts(
+        &mut self,
+        token: Token,
+        parts: [&[u8]; 2],
+        ring: &mut Ring,
+    ) -> io::Result<()> {
+        let Some(socket) = self.open(token) else { return Ok(()) };
+        let rest = match sys::send_parts(&socket.fd, parts) {
+            Ok(taken) => Ok(rest_of(parts, taken)),
             Err(error) => Err(error.into()),
         };
         self.cut_short(token, rest, ring)

@@ -100,6 +100,10 @@ impl<D: Driver> Driver for Faulty<D> {
     fn send_back(&mut self, token: Token, range: Range<usize>) {
         self.0.send_back(token, range);
     }
+    fn send_parts(&mut self, token: Token, parts: [&[u8]; 2]) {
+        self.0.send_parts(token, parts);
+    }
+
     fn flush(&mut self, batch: &mut SendBatch, made: impl FnMut(Token)) {
         self.0.flush(batch, made);
     }

@@ -11,12 +11,8 @@ impl<D: Driver> Worker<D> {
     #[inline(never)]
     pub(super) fn count_memory(&mut self, token: Token) {
         let Some(connection) = self.connections.get(token) else { return };
-        let desk = &mut self.cx.desk;
-        let output = desk.outbox.memory_bytes(token, connection.output());
         let input = self.held.memory_bytes(token);
-        if let Some(bytes) = connection.change_memory(output + input) {
-            desk.memory.set(token, bytes);
-        }
+        self.cx.desk.count_memory(token, connection, input);
     }
 
     /// Notes what became of the last batch.

@@ -53,6 +53,19 @@ impl<D: Driver> Worker<D> {
         }
     }
 
+    /// The turn of a connection ends before it has done everything: because it has had its share, or
+    /// because it echoes a message that has to be sent from where it was put together.
+    #[inline(never)]
+    pub(super) fn cut(&mut self, token: Token) {
+        let Some(connection) = self.connections.get(token) else { return };
+        if let Some(header) = connection.place_kept(&mut self.cx.desk) {
+            self.driver.send_parts(token, [&header, connection.kept()]);
+        }
+        self.held.cut(token, &self.cx.desk.left_kept);
+        self.cx.desk.left_kept.clear();
+        self.driver.pause_receive(token);
+    }
+
     pub(super) fn receive_ended(&mut self, token: Token, result: io::Result<()>) {
         if let Some(result) = self.held.end(token, result) {
             self.with(token, |connection, turn| connection.receive_ended(result, turn));
