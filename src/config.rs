@@ -38,8 +38,8 @@ pub struct Config {
     ///
     /// When three quarters of the connections' part are in use, upgrades are refused with 503 and
     /// nothing is received from connections that hold more than the average; beyond all of it, those
-    /// that hold most are ended, WebSockets with close code 1013, requests with 503. What a session, a handler or the source of
-    /// a response keeps is not counted.
+    /// that hold most are ended, WebSockets with close code 1013, requests with 503. What a session, a
+    /// handler or the source of a response keeps is not counted.
     pub memory_bytes: Option<usize>,
     /// How much the kernel keeps for a connection, beside what [`memory_bytes`](Self::memory_bytes)
     /// counts.

@@ -110,7 +110,7 @@ pub(crate) struct Desk {
     pub(crate) outbox: Outbox,
     pub(super) deflater: Deflater,
     /// A message that is sent back from where it was received.
-    pub(crate) echo: Echo,
+    pub(super) echo: Echo,
     pub(crate) shared: Shared,
 }
 

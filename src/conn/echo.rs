@@ -68,7 +68,7 @@ impl Echo {
 
     /// Whether a message is to be sent from where it was put together.
     #[inline]
-    pub(crate) fn has_kept(&self) -> bool {
+    fn has_kept(&self) -> bool {
         self.kept_header.is_some()
     }
 
@@ -131,9 +131,7 @@ impl Echo {
             }
             None => {
                 out.truncate(end);
-                let behind = out.split_off(start);
-                append_frame(out, header, &input[payload]);
-                out.extend_from_slice(&behind);
+                insert_frame(out, start, header, &input[payload]);
                 None
             }
         }
@@ -163,11 +161,16 @@ impl Connection {
             return Some(bytes);
         }
         let start = outbox.scope_start();
-        let behind = outbox.buffer().split_off(start);
-        append_frame(outbox.buffer(), header, self.kept());
-        outbox.buffer().extend_from_slice(&behind);
+        insert_frame(outbox.buffer(), start, header, self.kept());
         None
     }
+}
+
+/// Puts a frame before the output that lies behind `start`.
+fn insert_frame(out: &mut Vec<u8>, start: usize, header: FrameHeader, payload: &[u8]) {
+    let behind = out.split_off(start);
+    append_frame(out, header, payload);
+    out.extend_from_slice(&behind);
 }
 
 fn addresses(bytes: &[u8]) -> Range<usize> {

@@ -44,9 +44,6 @@ const TRIM_BYTES: usize = 8 << 20;
 /// ... once that has lasted for so long. Under a steady load it would only have to take them again.
 const TRIM_AFTER: Duration = Duration::from_secs(2);
 
-/// How far apart two lines in the log are at least.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
-
 /// The memory of a worker's connections. All figures are in bytes.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -67,7 +64,6 @@ pub(crate) struct Memory {
     /// When they are looked at again.
     look: Option<Tick>,
     counters: Counters,
-    logged: Option<Tick>,
 }
 
 /// How often memory was short, for all workers of a server.
@@ -177,7 +173,6 @@ impl Memory {
             paused: HashMap::new(),
             look: None,
             counters,
-            logged: None,
         }
     }
 
@@ -323,20 +318,16 @@ impl Memory {
         largest
     }
 
-    /// Writes a line to the log if memory is short and there was none for a minute.
-    pub(crate) fn log(&mut self, now: Tick) {
-        let is_due = self.logged.is_none_or(|logged| logged.after(LOG_INTERVAL).has_come(now));
-        if is_due && self.is_short() {
-            self.logged = Some(now);
-            tracing::warn!(
-                held_bytes = self.used,
-                budget_bytes = self.budget,
-                upgrades_refused = self.counters.upgrades_refused(),
-                connections_paused = self.counters.connections_paused(),
-                connections_ended = self.counters.connections_ended(),
-                "memory is short (the counts are those of all workers since the start)"
-            );
-        }
+    /// Writes to the log that memory is short.
+    pub(crate) fn log(&self) {
+        tracing::warn!(
+            held_bytes = self.used,
+            budget_bytes = self.budget,
+            upgrades_refused = self.counters.upgrades_refused(),
+            connections_paused = self.counters.connections_paused(),
+            connections_ended = self.counters.connections_ended(),
+            "memory is short (the counts are those of all workers since the start)"
+        );
     }
 }
 

@@ -305,18 +305,18 @@ impl Kept {
 
 /// The response to a request for which there is no memory.
 fn short_of_memory() -> Response {
-    let text = "The server is overloaded: try again later.\n";
-    let response = Response::text(StatusCode::SERVICE_UNAVAILABLE, text);
-    response.header(RETRY_AFTER, HeaderValue::from_static("5"))
+    unavailable("The server is overloaded: try again later.\n", "5")
 }
 
 /// The answer of a server that has as many connections as it may have.
 fn no_room() -> Response {
-    Response::text(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "The server has no room for more connections.\n",
-    )
-    .header(RETRY_AFTER, HeaderValue::from_static("1"))
+    unavailable("The server has no room for more connections.\n", "1")
+}
+
+/// Status 503, which asks to try again after so many seconds.
+fn unavailable(text: &'static str, seconds: &'static str) -> Response {
+    Response::text(StatusCode::SERVICE_UNAVAILABLE, text)
+        .header(RETRY_AFTER, HeaderValue::from_static(seconds))
 }
 
 /// Asks the application for its answer.

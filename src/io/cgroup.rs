@@ -133,10 +133,13 @@ mod tests {
 
     /// The quota for a process in these groups, with these files below /sys/fs/cgroup.
     fn quota_of(groups: &str, mounts: &str, files: &[(&str, &str)]) -> Option<f64> {
-        quota(groups, mounts, |path| {
-            let name = path.to_str()?.strip_prefix("/sys/fs/cgroup/")?;
-            files.iter().find(|(file, _)| *file == name).map(|(_, text)| (*text).to_owned())
-        })
+        quota(groups, mounts, |path| text(files, path))
+    }
+
+    /// What one of these files contains, which are below /sys/fs/cgroup.
+    fn text(files: &[(&str, &str)], path: &Path) -> Option<String> {
+        let name = path.to_str()?.strip_prefix("/sys/fs/cgroup/")?;
+        files.iter().find(|(file, _)| *file == name).map(|(_, text)| (*text).to_owned())
     }
 
     #[test]
@@ -188,10 +191,7 @@ mod tests {
 
     /// The limit for a process in these groups, with these files below /sys/fs/cgroup.
     fn limit_of(groups: &str, mounts: &str, files: &[(&str, &str)]) -> Option<u64> {
-        limit(groups, mounts, |path| {
-            let name = path.to_str()?.strip_prefix("/sys/fs/cgroup/")?;
-            files.iter().find(|(file, _)| *file == name).map(|(_, text)| (*text).to_owned())
-        })
+        limit(groups, mounts, |path| text(files, path))
     }
 
     #[test]

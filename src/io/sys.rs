@@ -125,21 +125,21 @@ pub(super) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
 
 /// Sends what the kernel takes at once, which may be nothing.
 pub(super) fn send(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    let result = rustix::io::retry_on_intr(|| rustix::net::send(fd, bytes, flags));
-    match result {
-        Err(Errno::AGAIN) => Ok(0),
-        other => other,
-    }
+    at_once(|flags| rustix::net::send(fd, bytes, flags))
 }
 
 /// The same for two parts, one behind the other.
 pub(super) fn send_parts(fd: &OwnedFd, parts: [&[u8]; 2]) -> Result<usize, Errno> {
     let slices = parts.map(IoSlice::new);
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     let nothing = &mut SendAncillaryBuffer::default();
-    let result = rustix::io::retry_on_intr(|| rustix::net::sendmsg(fd, &slices, nothing, flags));
-    match result {
+    at_once(|flags| rustix::net::sendmsg(fd, &slices, nothing, flags))
+}
+
+/// Sends without waiting: zero, if there is no room.
+#[inline(always)]
+fn at_once(mut send: impl FnMut(SendFlags) -> Result<usize, Errno>) -> Result<usize, Errno> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    match rustix::io::retry_on_intr(|| send(flags)) {
         Err(Errno::AGAIN) => Ok(0),
         other => other,
     }

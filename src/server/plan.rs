@@ -202,21 +202,28 @@ mod tests {
         server::{Pin, listeners::Listeners},
     };
 
+    impl Plan {
+        /// A plan for so many workers that serve nothing.
+        pub(in crate::server) fn sample(config: Config, workers: usize) -> Self {
+            Self {
+                worker_memory_bytes: 1 << 20,
+                counters: Counters::default(),
+                addresses: None,
+                routes: Arc::default(),
+                room: Room::new(&config),
+                config: Arc::new(config),
+                balance: Arc::new(Balance::new(workers)),
+                gate: Gate::new(workers),
+                stopper: Stopper::default(),
+                placement: Placement::new(Some(workers), Pin::Off),
+            }
+        }
+    }
+
     /// The first workers used to accept while the last one found no descriptor and ended the server.
     #[test]
     fn no_worker_accepts_before_the_last_one_has_its_driver() {
-        let plan = Plan {
-            worker_memory_bytes: 1 << 20,
-            counters: Counters::default(),
-            addresses: None,
-            routes: Arc::default(),
-            config: Arc::default(),
-            room: Room::new(&Config::default()),
-            balance: Arc::new(Balance::new(2)),
-            gate: Gate::new(2),
-            stopper: Stopper::default(),
-            placement: Placement::new(Some(2), Pin::Off),
-        };
+        let plan = Plan::sample(Config::default(), 2);
         let mut listeners = Listeners::default();
         listeners.add(&[([127, 0, 0, 1], 0).into()], false).unwrap();
         let address = listeners.addresses().next().unwrap();

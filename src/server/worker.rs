@@ -16,7 +16,7 @@ mod stopping;
 
 use self::stopping::Stopping;
 use super::{
-    accepting::Accepting,
+    accepting::{Accepting, Repeated},
     addresses::Addresses,
     balance::Seat,
     budget,
@@ -62,6 +62,8 @@ pub struct Worker<D: Driver> {
     ending: Vec<Token>,
     /// Connections that are to be ended for want of memory, the largest first.
     shedding: VecDeque<Token>,
+    /// Passes in which memory was short.
+    shortage: Repeated,
     /// Connections that are not received from for want of memory, to be looked at.
     looking: Vec<Token>,
     end: fn(&mut Connection, Turn<'_>),
@@ -136,6 +138,7 @@ impl<D: Driver> Worker<D> {
             has_commands: false,
             ending: Vec::new(),
             shedding: VecDeque::new(),
+            shortage: Repeated::default(),
             looking: Vec::new(),
             end: Connection::stop,
             leaves_over: false,

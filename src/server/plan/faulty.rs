@@ -18,7 +18,7 @@ use crate::{
         Address, Clock, Completion, Epoll, OutputProgress, Permits, SendBatch, Token, Unsent,
         Uring, Waker,
     },
-    server::{Pin, listeners::Listeners},
+    server::listeners::Listeners,
 };
 
 /// What tells drivers to fail, once each time.
@@ -143,18 +143,7 @@ impl Server {
     /// One with room for [`CONNECTIONS`].
     fn start(driver: DriverKind) -> Self {
         let config = Config { connections: CONNECTIONS, ..Config::default() };
-        let plan = Plan {
-            worker_memory_bytes: 1 << 20,
-            counters: Counters::default(),
-            addresses: None,
-            routes: Arc::default(),
-            room: Room::new(&config),
-            config: Arc::new(config),
-            balance: Arc::new(Balance::new(2)),
-            gate: Gate::new(2),
-            stopper: Stopper::default(),
-            placement: Placement::new(Some(2), Pin::Off),
-        };
+        let plan = Plan::sample(config, 2);
         let mut listeners = Listeners::default();
         listeners.add(&[([127, 0, 0, 1], 0).into()], false).expect("a free port");
         let address = listeners.addresses().next().expect("it listens");
@@ -256,18 +245,7 @@ fn a_worker_that_fails_again_takes_epoll_and_then_ends_the_server() {
 
 #[test]
 fn a_worker_without_a_new_io_uring_takes_epoll() {
-    let plan = Plan {
-        worker_memory_bytes: 1 << 20,
-        counters: Counters::default(),
-        addresses: None,
-        routes: Arc::default(),
-        room: Room::new(&Config::default()),
-        config: Arc::default(),
-        balance: Arc::new(Balance::new(1)),
-        gate: Gate::new(1),
-        stopper: Stopper::default(),
-        placement: Placement::new(Some(1), Pin::Off),
-    };
+    let plan = Plan::sample(Config::default(), 1);
     let mut listeners = Listeners::default();
     listeners.add(&[([127, 0, 0, 1], 0).into()], false).expect("a free port");
     let address = listeners.addresses().next().expect("it listens");

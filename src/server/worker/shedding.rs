@@ -39,8 +39,8 @@ impl<D: Driver> Worker<D> {
     pub(super) fn keep_budget(&mut self) {
         let tick = self.tick();
         let memory = &mut self.cx.desk.memory;
-        if memory.is_short() {
-            memory.log(tick);
+        if memory.is_short() && self.shortage.count(tick).is_some() {
+            memory.log();
         }
         if memory.trims(tick) {
             sys::trim_heap();
