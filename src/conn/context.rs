@@ -13,7 +13,7 @@ use crate::{
     Config,
     config::Compression,
     http::{Date, DeflateParams, Request, Response},
-    io::{Clock, Outbox, Token},
+    io::{Clock, Outbox, Token, sys},
     ws::{Deflater, Workspace},
 };
 
@@ -121,6 +121,7 @@ impl Context {
         let config = &shared.config;
         let compression = config.compression.clone().unwrap_or_default();
         let mut workspace = Workspace::new();
+        workspace.limit_kept(memory.budget() / 16);
         if config.compression.is_some() {
             workspace.warm_up();
         }
@@ -150,6 +151,12 @@ impl Context {
 
     pub(super) fn tick(&self) -> Tick {
         self.desk.tick()
+    }
+
+    /// Gives memory that is only kept for later back to the kernel.
+    pub(crate) fn free_kept(&mut self) {
+        self.workspace.free_kept();
+        sys::trim_heap();
     }
 }
 

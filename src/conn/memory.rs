@@ -176,6 +176,11 @@ impl Memory {
         }
     }
 
+    /// What all connections may hold, in bytes.
+    pub(super) fn budget(&self) -> usize {
+        self.budget
+    }
+
     /// Another connection exists.
     pub(crate) fn opened(&mut self) {
         self.used += CONNECTION_BYTES;

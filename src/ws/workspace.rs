@@ -2,8 +2,8 @@
 
 use super::Inflater;
 
-/// The most that is kept of blocks, in bytes.
-const KEPT_BYTES: usize = 1 << 20;
+/// The most that is kept of blocks, in bytes: sixteen messages of 1 MiB that arrive at once.
+const KEPT_BYTES: usize = 16 << 20;
 
 /// What is worth keeping, in bytes.
 const BLOCK_BYTES: usize = 16 << 10;
@@ -27,6 +27,17 @@ impl Workspace {
         self.inflater.warm_up();
     }
 
+    /// Keeps at most so many bytes of the memory in which long messages were put together; 16 MiB, if
+    /// that is less.
+    pub fn limit_kept(&mut self, bytes: usize) {
+        self.blocks.limit = KEPT_BYTES.min(bytes);
+    }
+
+    /// Frees the memory in which long messages were put together, as far as none is there now.
+    pub fn free_kept(&mut self) {
+        self.blocks.free();
+    }
+
     /// Gives back what only a long compressed message needed.
     #[inline]
     pub fn trim(&mut self) {
@@ -37,13 +48,26 @@ impl Workspace {
 /// Memory in which messages are put together that come in several receives. Taken from the
 /// allocator for each message, and given back, it would be taken from the kernel each time, which
 /// fills it with zeros page by page.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Blocks {
     free: Vec<Vec<u8>>,
     bytes: usize,
+    /// The most that is kept.
+    limit: usize,
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self { free: Vec::new(), bytes: 0, limit: KEPT_BYTES }
+    }
 }
 
 impl Blocks {
+    fn free(&mut self) {
+        self.free = Vec::new();
+        self.bytes = 0;
+    }
+
     /// Memory for a message that is to have so many bytes: a kept block, or nothing yet.
     pub(super) fn take(&mut self, bytes: u64) -> Vec<u8> {
         if bytes < BLOCK_BYTES as u64 {
@@ -57,7 +81,7 @@ impl Blocks {
     /// Takes back a block that nobody needs. It is kept, unless it is small or there are enough.
     pub(super) fn give(&mut self, mut block: Vec<u8>) {
         let bytes = block.capacity();
-        if bytes >= BLOCK_BYTES && self.bytes + bytes <= KEPT_BYTES {
+        if bytes >= BLOCK_BYTES && self.bytes + bytes <= self.limit {
             block.clear();
             self.bytes += bytes;
             self.free.push(block);
@@ -71,15 +95,18 @@ mod tests {
 
     #[test]
     fn blocks_are_used_again_up_to_a_limit() {
-        let mut blocks = Blocks::default();
+        let mut blocks = Blocks { limit: 1 << 20, ..Blocks::default() };
         let length = 100 << 10;
         for _ in 0..100 {
             blocks.give(Vec::with_capacity(length));
             blocks.give(Vec::with_capacity(BLOCK_BYTES - 1));
         }
-        assert_eq!(blocks.bytes, KEPT_BYTES / length * length);
+        assert_eq!(blocks.bytes, (1 << 20) / length * length);
         assert_eq!(blocks.take(100).capacity(), 0, "a short message needs none");
         while blocks.take(length as u64).capacity() > 0 {}
         assert_eq!(blocks.bytes, 0);
+        blocks.give(Vec::with_capacity(length));
+        blocks.free();
+        assert_eq!((blocks.bytes, blocks.take(length as u64).capacity()), (0, 0));
     }
 }

@@ -3,7 +3,7 @@
 use super::Worker;
 use crate::{
     conn::Connection,
-    io::{Driver, Token, sys},
+    io::{Driver, Token},
 };
 
 impl<D: Driver> Worker<D> {
@@ -43,8 +43,9 @@ impl<D: Driver> Worker<D> {
             memory.log();
         }
         if memory.trims(tick) {
-            sys::trim_heap();
+            self.cx.free_kept();
         }
+        let memory = &self.cx.desk.memory;
         if memory.is_exceeded() && self.shedding.is_empty() {
             self.shedding = memory.largest();
         }
