@@ -16,7 +16,8 @@ pub struct SocketBuffers {
     /// chooses, up to `net.ipv4.tcp_rmem`.
     pub receive_bytes: Option<usize>,
     /// What may wait in the kernel before it can be sent, because the peer does not take it
-    /// (`TCP_NOTSENT_LOWAT`): 128 KiB. `None`: as much as it is able to keep.
+    /// (`TCP_NOTSENT_LOWAT`): 128 KiB. `None`: as much as it is able to keep. Connections that send
+    /// long messages may have 1 MiB, up to 32 of each worker at a time.
     pub unsent_bytes: Option<u32>,
 }
 

@@ -27,7 +27,7 @@ use self::{
 };
 use super::{
     Address, Clock, Completion, Driver, OutputProgress, Permits, SendBatch, Token, Unsent, Waker,
-    listeners::Listeners, sys, timer::Timer,
+    listeners::Listeners, long_sends::LongSends, sys, timer::Timer,
 };
 
 /// What one receive may bring. Small enough to stay in the second-level cache together with what
@@ -68,6 +68,7 @@ pub struct Epoll {
     done: VecDeque<Done>,
     /// What the next wait reports.
     unsent: Vec<Unsent>,
+    long_sends: LongSends,
     buffer: Box<[u8]>,
 }
 
@@ -102,6 +103,7 @@ impl Epoll {
             ready: Ready::default(),
             done: VecDeque::new(),
             unsent: Vec::new(),
+            long_sends: LongSends::default(),
             buffer: vec![0; RECEIVE_BYTES].into_boxed_slice(),
         })
     }
@@ -400,8 +402,7 @@ impl Driver for Epoll {
     }
 
     fn output_progress(&self, token: Token) -> Option<OutputProgress> {
-        let socket = self.sockets.get(token.index as usize)?.as_ref()?;
-        if socket.generation == token.generation { sys::output_progress(&socket.fd) } else { None }
+        sys::output_progress(&Self::find(&self.sockets, token)?.fd)
     }
 
     fn shutdown(&mut self, token: Token) {

@@ -31,6 +31,7 @@ pub(crate) mod cgroup;
 mod clock;
 mod epoll;
 mod listeners;
+mod long_sends;
 mod outbox;
 mod permits;
 mod round;

@@ -28,9 +28,17 @@ pub(super) enum Waiting {
 }
 
 impl Epoll {
+    /// The socket of a connection, if there is one with this token.
+    pub(super) fn find(sockets: &[Option<Socket>], token: Token) -> Option<&Socket> {
+        let socket = sockets.get(token.index as usize)?.as_ref()?;
+        (socket.generation == token.generation).then_some(socket)
+    }
+
     /// Sends two parts; what the kernel does not take of them waits.
     pub(super) fn send_parts_now(&mut self, token: Token, parts: [&[u8]; 2]) {
-        let Some(socket) = self.socket(token) else { return };
+        let Some(socket) = Self::find(&self.sockets, token) else { return };
+        let bytes = parts.map(<[u8]>::len).iter().sum();
+        self.long_sends.begin(token, bytes, |token| Some(&Self::find(&self.sockets, token)?.fd));
         match sys::send_parts(&socket.fd, parts) {
             Ok(taken) => {
                 let bytes = rest_of(parts, taken);

@@ -20,7 +20,7 @@ use super::{
     socket::{Flow, Operation, Socket, Wants},
     tag::{self, Kind},
 };
-use crate::io::{OutputProgress, Token, Unsent, rest_of, sys};
+use crate::io::{OutputProgress, Token, Unsent, long_sends::LongSends, rest_of, sys};
 
 /// A connection from which nothing came for this long, or up to twice as long, is polled.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
@@ -46,6 +46,7 @@ pub(super) struct Sockets {
     pub(super) done: VecDeque<Done>,
     /// What the next wait reports.
     pub(super) unsent: Vec<Unsent>,
+    long_sends: LongSends,
 }
 
 /// What has completed and was not yet returned.
@@ -73,6 +74,12 @@ impl Sockets {
             flow: Flow::Steady,
             is_busy: false,
         });
+    }
+
+    /// The connection, if there is one with this token.
+    fn find(places: &[Option<Socket>], token: Token) -> Option<&Socket> {
+        let socket = places.get(token.index as usize)?.as_ref()?;
+        (socket.generation == token.generation).then_some(socket)
     }
 
     /// The connection, unless it is being closed.
@@ -354,7 +361,11 @@ impl Sockets {
         parts: [&[u8]; 2],
         ring: &mut Ring,
     ) -> io::Result<()> {
-        let Some(socket) = self.open(token) else { return Ok(()) };
+        let Self { places, long_sends, .. } = self;
+        let open = |token| Self::find(places, token).filter(|socket| socket.wants != Wants::Close);
+        let Some(socket) = open(token) else { return Ok(()) };
+        let bytes = parts.map(<[u8]>::len).iter().sum();
+        long_sends.begin(token, bytes, |token| Some(&open(token)?.fd));
         let rest = match sys::send_parts(&socket.fd, parts) {
             Ok(taken) => Ok(rest_of(parts, taken)),
             Err(error) => Err(error.into()),
@@ -421,8 +432,7 @@ impl Sockets {
     }
 
     pub(super) fn output_progress(&self, token: Token) -> Option<OutputProgress> {
-        let socket = self.places.get(token.index as usize)?.as_ref()?;
-        if socket.generation == token.generation { sys::output_progress(&socket.fd) } else { None }
+        sys::output_progress(&Self::find(&self.places, token)?.fd)
     }
 
     pub(super) fn shutdown(&mut self, token: Token) {
