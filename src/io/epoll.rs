@@ -16,13 +16,15 @@ use std::{
 };
 
 use mio::{Interest, unix::SourceFd};
-use rustix::{io::Errno, net::Shutdown};
+use rustix::net::Shutdown;
 
 mod ready;
+mod receiving;
 mod socket;
 
 use self::{
     ready::Ready,
+    receiving::Received,
     socket::{Socket, Waiting},
 };
 use super::{
@@ -136,18 +138,6 @@ impl Epoll {
         Ok(())
     }
 
-    /// Puts the socket in line if it has something and is to receive.
-    fn queue_if_readable(&mut self, token: Token) {
-        if let Some(socket) = self.socket(token)
-            && socket.is_receiving
-            && socket.is_readable
-            && !socket.is_queued
-        {
-            socket.is_queued = true;
-            self.ready.push(token);
-        }
-    }
-
     fn has_work(&self) -> bool {
         !self.done.is_empty() || !self.ready.is_empty() || self.listeners.has_next()
     }
@@ -213,47 +203,6 @@ impl Epoll {
         self.done.push_back(done);
     }
 
-    /// Receives once from the socket that is next in line.
-    fn receive_next(&mut self) -> Option<Received> {
-        while let Some(token) = self.ready.next() {
-            let socket = self.sockets.get_mut(token.index as usize).and_then(Option::as_mut);
-            let Some(socket) = socket.filter(|s| s.generation == token.generation) else {
-                continue;
-            };
-            socket.is_queued = false;
-            if !socket.is_receiving {
-                continue;
-            }
-            match sys::receive(&socket.fd, &mut self.buffer) {
-                Ok(0) => {
-                    socket.is_receiving = false;
-                    return Some(Received::Ended(token, Ok(())));
-                }
-                Ok(bytes) => {
-                    let is_full = bytes == self.buffer.len();
-                    socket.is_readable = is_full || socket.until_empty;
-                    self.ready.received(bytes);
-                    if is_full {
-                        socket.is_queued = true;
-                        self.ready.push_bulk(token);
-                    } else {
-                        self.queue_if_readable(token);
-                    }
-                    return Some(Received::Bytes(token, bytes));
-                }
-                Err(Errno::AGAIN) => {
-                    socket.is_readable = false;
-                    socket.until_empty = false;
-                }
-                Err(error) => {
-                    socket.is_receiving = false;
-                    return Some(Received::Ended(token, Err(error.into())));
-                }
-            }
-        }
-        None
-    }
-
     /// Sends what the kernel takes at once, and sees to the rest. Whether the connection is there.
     ///
     /// As a function of its own it cost 5 to 9 % of all CPU (docs/ARCHITECTURE.md).
@@ -291,11 +240,6 @@ impl Epoll {
         self.timer_due = due;
         Ok(())
     }
-}
-
-enum Received {
-    Bytes(Token, usize),
-    Ended(Token, io::Result<()>),
 }
 
 impl Driver for Epoll {

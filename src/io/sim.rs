@@ -22,6 +22,10 @@ use std::{
 
 use fastrand::Rng;
 
+mod peers;
+
+pub use self::peers::Peer;
+use self::peers::Pipe;
 use super::{
     Address, Clock, Completion, Driver, OutputProgress, Permits, SendBatch, Token, Unsent, Waker,
 };
@@ -40,10 +44,6 @@ pub struct Faults {
     /// What is done with a completion takes up to five milliseconds.
     pub slow: u32,
 }
-
-/// Names a peer of the simulation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(usize);
 
 /// The simulated driver.
 #[derive(Debug)]
@@ -68,22 +68,6 @@ pub struct Sim {
     /// What is sent back with the next batch.
     echoes: Vec<(Token, Vec<u8>)>,
     is_woken: Arc<AtomicBool>,
-}
-
-/// What lies between a peer and the driver.
-#[derive(Debug, Default)]
-struct Pipe {
-    to_server: VecDeque<u8>,
-    /// The peer ends after what it has written.
-    peer_has_ended: bool,
-    to_peer: Vec<u8>,
-    /// How much the peer has read.
-    read_bytes: u64,
-    /// How much the peer lets lie unread.
-    window: usize,
-    server_has_ended: bool,
-    is_reset: bool,
-    is_closed: bool,
 }
 
 #[derive(Debug)]
@@ -129,63 +113,6 @@ impl Sim {
             echoes: Vec::new(),
             is_woken: Arc::default(),
         }
-    }
-
-    /// Connects a peer that lets 64 KiB lie unread.
-    pub fn connect_peer(&mut self) -> Peer {
-        self.pipes.push(Pipe { window: 64 << 10, ..Pipe::default() });
-        self.backlog.push_back(self.pipes.len() - 1);
-        Peer(self.pipes.len() - 1)
-    }
-
-    /// The peer writes.
-    pub fn write(&mut self, peer: Peer, bytes: &[u8]) {
-        let pipe = &mut self.pipes[peer.0];
-        assert!(!pipe.peer_has_ended, "the peer has ended");
-        pipe.to_server.extend(bytes);
-    }
-
-    /// The peer reads what has arrived.
-    pub fn read(&mut self, peer: Peer) -> Vec<u8> {
-        let pipe = &mut self.pipes[peer.0];
-        pipe.read_bytes += pipe.to_peer.len() as u64;
-        std::mem::take(&mut pipe.to_peer)
-    }
-
-    /// The peer lets at most this many bytes lie unread.
-    pub fn set_window(&mut self, peer: Peer, bytes: usize) {
-        self.pipes[peer.0].window = bytes;
-    }
-
-    /// The peer ends its direction after what it has written.
-    pub fn end(&mut self, peer: Peer) {
-        self.pipes[peer.0].peer_has_ended = true;
-    }
-
-    /// The peer resets the connection; what is on the way is lost.
-    pub fn reset(&mut self, peer: Peer) {
-        self.pipes[peer.0].is_reset = true;
-    }
-
-    /// Lets time pass; each wait takes less than a millisecond by itself.
-    pub fn advance(&mut self, time: Duration) {
-        self.clock.advance(time);
-    }
-
-    /// Whether the server has ended its direction, or the connection has failed.
-    pub fn has_ended(&self, peer: Peer) -> bool {
-        let pipe = &self.pipes[peer.0];
-        pipe.server_has_ended || pipe.is_closed || pipe.is_reset
-    }
-
-    /// Whether the connection was reset, by the peer or by a fault.
-    pub fn is_reset(&self, peer: Peer) -> bool {
-        self.pipes[peer.0].is_reset
-    }
-
-    /// Whether the server has closed its socket.
-    pub fn is_closed(&self, peer: Peer) -> bool {
-        self.pipes[peer.0].is_closed
     }
 
     fn happens(&mut self, per_mille: u32) -> bool {
