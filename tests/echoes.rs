@@ -147,6 +147,39 @@ fn what_a_peer_reads_late_comes_whole_and_in_order() {
     });
 }
 
+/// Long messages are received to where they are put together; whatever comes between them is not.
+#[test]
+fn messages_of_all_lengths_come_back_whole_and_in_order() {
+    const MESSAGES: usize = 60;
+    serve(routes, |server| {
+        for seed in 0..4 {
+            let mut client = server.upgrade("/");
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let messages: Vec<Vec<u8>> = (0..MESSAGES)
+                .map(|number| {
+                    let most = [200, 20_000, 200_000, 1 << 20][rng.usize(..4)];
+                    message(number, rng.usize(..most))
+                })
+                .collect();
+            let mut socket = client.socket();
+            let written = messages.clone();
+            let writer = thread::spawn(move || {
+                for message in &written {
+                    let bytes = frame(true, BINARY, rng.u32(..).to_be_bytes(), message);
+                    for part in bytes.chunks(rng.usize(1000..300_000)) {
+                        socket.write_all(part).expect("the server goes on reading");
+                    }
+                }
+            });
+            for message in &messages {
+                client.expect_frame(true, BINARY, message);
+            }
+            writer.join().expect("everything is written");
+            client.close();
+        }
+    });
+}
+
 /// A message that was put together is sent from where it lies, which a panic drops.
 #[test]
 fn a_panic_behind_a_long_echo_ends_its_connection_and_sends_no_wrong_byte() {

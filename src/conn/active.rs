@@ -7,7 +7,10 @@ use super::{
 use crate::{
     Error,
     http::DeflateParams,
-    ws::{CloseCode, CloseFrame, Event, Input, Misuse, ReadMode, Receiver, Role, Rules, Workspace},
+    ws::{
+        CloseCode, CloseFrame, Event, Input, Misuse, ProtocolError, ReadMode, Receiver, Role,
+        Rules, Workspace,
+    },
 };
 
 /// How many completions of a session are called once a Close frame has been sent, when every send
@@ -114,16 +117,18 @@ impl Active {
                         return Progress::Going;
                     }
                 }
-                Err(error) => {
-                    // 7.1.7: nothing behind the fault is read. What arrived before it is, which
-                    // can only be something while nobody is waiting.
-                    if mode.is_some() {
-                        *receiver = Receiver::default();
-                    }
-                    channel.fail(Error::Protocol(error));
-                }
+                Err(error) if mode.is_some() => Self::fail(receiver, channel, error),
+                // What arrived before the fault waits for a reader.
+                Err(error) => channel.fail(Error::Protocol(error)),
             }
         }
+    }
+
+    /// Fails the connection of a session that reads (7.1.7): nothing behind the fault is read, and
+    /// nothing that came before it waits.
+    pub(super) fn fail(receiver: &mut Receiver, channel: &mut Channel<'_>, error: ProtocolError) {
+        *receiver = Receiver::default();
+        channel.fail(Error::Protocol(error));
     }
 }
 

@@ -15,6 +15,7 @@ mod channel;
 mod context;
 mod deadlines;
 mod echo;
+mod filling;
 mod inbox;
 mod memory;
 mod opening;
@@ -94,6 +95,8 @@ pub(crate) enum Incoming {
     Limited,
     /// The driver has been told to receive.
     Receiving,
+    /// The driver has been told to watch: what arrives is received to where a message is put together.
+    Filling,
     /// The peer has ended its direction.
     Ended,
     /// Nothing can be sent or received any more.
@@ -170,7 +173,7 @@ impl Connection {
 
     /// Whether the connection takes input.
     pub(crate) fn is_receiving(&self) -> bool {
-        self.incoming == Incoming::Receiving
+        matches!(self.incoming, Incoming::Receiving | Incoming::Filling)
     }
 
     /// Decides whether the echo can be sent from where it is; or else copies it.
@@ -287,12 +290,14 @@ impl Connection {
     }
 
     /// What the driver is to do now about receiving, if that changes: `pending_bytes` of output
-    /// wait, the worker may be short of memory, and the peer may have sent too fast.
+    /// wait, the worker may be short of memory, the peer may have sent too fast, and the connection
+    /// may be [fillable](Self::is_fillable).
     pub(crate) fn change_receiving(
         &mut self,
         pending_bytes: usize,
         is_short: bool,
         is_limited: bool,
+        fills: bool,
     ) -> Option<Incoming> {
         if matches!(self.state, State::Terminating(Termination::Closing)) {
             // The driver knows the connection no more.
@@ -300,6 +305,7 @@ impl Connection {
         }
         let wanted = match self.wants_receive(pending_bytes) {
             false => Incoming::Paused,
+            true if fills && !(is_short || is_limited) => Incoming::Filling,
             true if !(is_short || is_limited) || self.is_closing() => Incoming::Receiving,
             true if is_short => Incoming::Short,
             true => Incoming::Limited,

@@ -25,7 +25,7 @@ mod socket;
 use self::{
     ready::Ready,
     receiving::Received,
-    socket::{Socket, Waiting},
+    socket::{Socket, Waiting, Wants},
 };
 use super::{
     Address, Clock, Completion, Driver, OutputProgress, Permits, SendBatch, Token, Unsent, Waker,
@@ -79,6 +79,7 @@ pub struct Epoll {
 enum Done {
     Connected(Token, io::Result<()>),
     Sent(Token, io::Result<()>),
+    Ended(Token, io::Result<()>),
     Closed(Token),
     Woken,
 }
@@ -130,7 +131,7 @@ impl Epoll {
         self.sockets[index] = Some(Socket {
             fd,
             generation: token.generation,
-            is_receiving: false,
+            wants: Wants::Nothing,
             is_readable: false,
             until_empty: false,
             is_queued: false,
@@ -307,16 +308,19 @@ impl Driver for Epoll {
     }
 
     fn receive(&mut self, token: Token) {
-        if let Some(socket) = self.socket(token) {
-            socket.is_receiving = true;
-            self.queue_if_readable(token);
-        }
+        self.want(token, Wants::Bytes);
+    }
+
+    fn watch(&mut self, token: Token) {
+        self.want(token, Wants::Readiness);
+    }
+
+    fn receive_to(&mut self, token: Token, memory: &mut Vec<u8>, most: usize) -> usize {
+        self.receive_to_now(token, memory, most)
     }
 
     fn pause_receive(&mut self, token: Token) {
-        if let Some(socket) = self.socket(token) {
-            socket.is_receiving = false;
-        }
+        self.want(token, Wants::Nothing);
     }
 
     fn send_back(&mut self, token: Token, range: Range<usize>) {
@@ -398,13 +402,14 @@ impl Driver for Epoll {
         while let Some(done) = self.done.pop_front() {
             return Some(match done {
                 // What completed before the connection was closed is of no interest any more.
-                Done::Connected(token, _) | Done::Sent(token, _)
+                Done::Connected(token, _) | Done::Sent(token, _) | Done::Ended(token, _)
                     if self.socket(token).is_none() =>
                 {
                     continue;
                 }
                 Done::Connected(token, result) => Completion::Connected { token, result },
                 Done::Sent(token, result) => Completion::Sent { token, result },
+                Done::Ended(token, result) => Completion::ReceiveEnded { token, result },
                 Done::Closed(token) => Completion::Closed { token },
                 Done::Woken => Completion::Woken,
             });
@@ -416,6 +421,7 @@ impl Driver for Epoll {
             Some(Received::Ended(token, result)) => {
                 Some(Completion::ReceiveEnded { token, result })
             }
+            Some(Received::Nothing(token)) => Some(Completion::Readable { token }),
             None => self.listeners.next(),
         }
     }

@@ -113,6 +113,12 @@ pub enum Completion<'a, S> {
         /// At least one byte.
         bytes: &'a mut [u8],
     },
+    /// Something can be [received](Driver::receive_to) from a connection that is
+    /// [watched](Driver::watch).
+    Readable {
+        /// The connection.
+        token: Token,
+    },
     /// Nothing more will arrive: the peer ended its direction (`Ok`), or the connection failed.
     ReceiveEnded {
         /// The connection.
@@ -233,7 +239,16 @@ pub trait Driver: Sized {
     /// [`Completion::ReceiveEnded`].
     fn receive(&mut self, token: Token);
 
-    /// Stops receiving; what arrives fills the kernel's window. One more
+    /// The same, but what arrives is only reported: [`Completion::Readable`], many times, each
+    /// answered by [`receive_to`](Self::receive_to). Completions of a receive before may follow.
+    fn watch(&mut self, token: Token);
+
+    /// Receives up to `most` bytes from a connection that is [`Readable`](Completion::Readable), and
+    /// appends them to `memory`, which has room for them. Returns how many; if there are none,
+    /// [`Completion::ReceiveEnded`] may follow.
+    fn receive_to(&mut self, token: Token, memory: &mut Vec<u8>, most: usize) -> usize;
+
+    /// Stops receiving or watching; what arrives fills the kernel's window. One more
     /// [`Completion::Received`] may follow.
     fn pause_receive(&mut self, token: Token);
 

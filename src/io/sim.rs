@@ -75,11 +75,22 @@ struct Socket {
     token: Token,
     pipe: usize,
     is_receiving: bool,
+    /// Whether the owner receives itself.
+    is_watched: bool,
     /// Whether the end, or the failure, has been reported.
     receive_has_ended: bool,
     /// What is being sent, and whether that has to be reported as a completion.
     sending: Option<VecDeque<u8>>,
     shutdown_follows: bool,
+}
+
+/// What has arrived at a connection.
+enum Arrived {
+    /// Bytes, which are in the buffer.
+    Bytes,
+    /// Bytes, which its owner is to receive.
+    Something,
+    End(io::Result<()>),
 }
 
 #[derive(Debug)]
@@ -196,8 +207,8 @@ impl Sim {
         }
     }
 
-    /// What the connection at `index` receives: bytes in the buffer (`None`), or an end.
-    fn receive_at(&mut self, index: u32) -> Option<(Token, Option<io::Result<()>>)> {
+    /// What the connection at `index` receives: bytes in the buffer, nothing yet, or an end.
+    fn receive_at(&mut self, index: u32) -> Option<(Token, Arrived)> {
         let dribbles = self.happens(self.faults.dribble);
         let socket = self.sockets[index as usize].as_mut()?;
         if !socket.is_receiving || socket.receive_has_ended {
@@ -206,18 +217,22 @@ impl Sim {
         let pipe = &mut self.pipes[socket.pipe];
         if pipe.is_reset {
             socket.receive_has_ended = true;
-            return Some((socket.token, Some(Err(io::ErrorKind::ConnectionReset.into()))));
+            let error = io::ErrorKind::ConnectionReset.into();
+            return Some((socket.token, Arrived::End(Err(error))));
         }
         let available = pipe.to_server.len();
+        if available > 0 && socket.is_watched {
+            return Some((socket.token, Arrived::Something));
+        }
         if available > 0 {
             let most = if dribbles { 1 } else { self.rng.usize(1..=available) };
             self.buffer.clear();
             self.buffer.extend(pipe.to_server.drain(..most));
-            return Some((socket.token, None));
+            return Some((socket.token, Arrived::Bytes));
         }
         if pipe.peer_has_ended {
             socket.receive_has_ended = true;
-            return Some((socket.token, Some(Ok(()))));
+            return Some((socket.token, Arrived::End(Ok(()))));
         }
         None
     }
@@ -284,6 +299,7 @@ impl Driver for Sim {
             token,
             pipe,
             is_receiving: false,
+            is_watched: false,
             receive_has_ended: false,
             sending: None,
             shutdown_follows: false,
@@ -301,7 +317,26 @@ impl Driver for Sim {
     }
 
     fn receive(&mut self, token: Token) {
-        self.socket(token).is_receiving = true;
+        let socket = self.socket(token);
+        socket.is_receiving = true;
+        socket.is_watched = false;
+    }
+
+    fn watch(&mut self, token: Token) {
+        let socket = self.socket(token);
+        socket.is_receiving = true;
+        socket.is_watched = true;
+    }
+
+    fn receive_to(&mut self, token: Token, memory: &mut Vec<u8>, most: usize) -> usize {
+        let pipe = self.socket(token).pipe;
+        let available = self.pipes[pipe].to_server.len().min(most);
+        assert!(memory.capacity() - memory.len() >= most, "{token:?}: no room");
+        assert!(available > 0, "{token:?}: not readable");
+        let part =
+            if self.happens(self.faults.dribble) { 1 } else { self.rng.usize(1..=available) };
+        memory.extend(self.pipes[pipe].to_server.drain(..part));
+        part
     }
 
     fn pause_receive(&mut self, token: Token) {
@@ -400,10 +435,11 @@ impl Driver for Sim {
         while let Some(index) = self.turns.pop() {
             match self.receive_at(index) {
                 None => {}
-                Some((token, None)) => {
+                Some((token, Arrived::Bytes)) => {
                     return Some(Completion::Received { token, bytes: &mut self.buffer });
                 }
-                Some((token, Some(result))) => {
+                Some((token, Arrived::Something)) => return Some(Completion::Readable { token }),
+                Some((token, Arrived::End(result))) => {
                     return Some(Completion::ReceiveEnded { token, result });
                 }
             }

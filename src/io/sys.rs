@@ -123,6 +123,23 @@ pub(super) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
         .map(|(_, received)| received)
 }
 
+/// The same for up to `most` bytes, which are appended to memory that has room for them.
+pub(super) fn receive_to(fd: &OwnedFd, memory: &mut Vec<u8>, most: usize) -> Result<usize, Errno> {
+    let most = most.min(memory.capacity() - memory.len());
+    let room = &mut memory.spare_capacity_mut()[..most];
+    let received = rustix::io::retry_on_intr(|| {
+        let ((bytes, _), _) = rustix::net::recv(fd, &mut *room, RecvFlags::empty())?;
+        Ok(bytes.len())
+    })?;
+    // SAFETY: the first `received` bytes of the spare capacity are what rustix has returned as
+    // initialised.
+    #[expect(unsafe_code, reason = "rustix fills no part of a vector's capacity")]
+    unsafe {
+        memory.set_len(memory.len() + received);
+    }
+    Ok(received)
+}
+
 /// Sends what the kernel takes at once, which may be nothing.
 pub(super) fn send(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
     at_once(|flags| rustix::net::send(fd, bytes, flags))

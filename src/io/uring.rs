@@ -29,6 +29,7 @@ mod span;
 mod tag;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 pub use driver::Uring;
 pub use setup::UringFeatures;

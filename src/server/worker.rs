@@ -291,6 +291,7 @@ impl<D: Driver> Worker<D> {
                     }
                     self.settle(token);
                 }
+                Completion::Readable { token } => self.fill(token),
                 Completion::ReceiveEnded { token, result } => self.receive_ended(token, result),
                 Completion::Sent { token, result } if self.cx.desk.pace.is_over() => {
                     self.sent.push_back((token, result));
@@ -401,13 +402,15 @@ impl<D: Driver> Worker<D> {
         }
         self.deadlines.lower(token.index, connection.deadline(tick, &self.cx.desk.shared));
         self.limits.handled(connection);
+        let mut fills = false;
         if connection.may_hold_memory() || self.held.is_in_use() {
+            fills = connection.is_fillable();
             let input = self.held.memory_bytes(token);
             self.cx.desk.count_memory(token, connection, input);
         }
         let is_short = !self.cx.desk.memory.may_receive(token);
         let is_limited = self.limits.pauses(token);
-        if let Some(change) = connection.change_receiving(pending, is_short, is_limited) {
+        if let Some(change) = connection.change_receiving(pending, is_short, is_limited, fills) {
             self.change_receiving(token, change);
         }
     }
@@ -422,11 +425,12 @@ impl<D: Driver> Worker<D> {
         }
         match change {
             // What is held comes first.
-            Incoming::Receiving if self.held.has(token) => {
+            Incoming::Receiving | Incoming::Filling if self.held.has(token) => {
                 self.held.queue(token, false);
                 self.leaves_over = true;
             }
             Incoming::Receiving => self.driver.receive(token),
+            Incoming::Filling => self.driver.watch(token),
             _ => self.driver.pause_receive(token),
         }
     }

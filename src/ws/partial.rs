@@ -21,6 +21,12 @@ use super::{
 /// Up to this length a message is moved once or twice while it arrives, if at all.
 const MODERATE_BYTES: usize = 1 << 20;
 
+/// Payload is received to where it is kept if there is so much of it, and still to come.
+const FILL_BYTES_LEAST: u64 = 64 << 10;
+
+/// The most that is received at once to where it is kept.
+const FILL_BYTES_MOST: u64 = 256 << 10;
+
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Partial {
@@ -303,27 +309,56 @@ impl Partial {
         input: &mut Input<'_>,
         blocks: &mut Blocks,
     ) -> Result<(), ProtocolError> {
-        let Some(open) = &mut self.open else { return Ok(()) };
+        let Some(open) = &self.open else { return Ok(()) };
         let payload = input.take(usize::try_from(open.remaining).unwrap_or(usize::MAX));
+        make_room(&mut self.bytes, payload.len(), open.remaining, blocks);
+        append_bytes(&mut self.bytes, payload);
+        self.took_payload(payload.len())
+    }
+
+    /// Whether so much of a frame is still to come, after enough of it, that it is better received
+    /// to where it is kept.
+    pub(super) fn is_fillable(&self) -> bool {
+        let remaining = self.open.as_ref().map_or(0, |open| open.remaining);
+        remaining >= FILL_BYTES_LEAST && self.bytes.len() as u64 >= FILL_BYTES_LEAST
+    }
+
+    /// Has payload of the open frame received to the backlog: `receive` appends up to so many bytes,
+    /// and returns how many.
+    pub(super) fn fill(
+        &mut self,
+        blocks: &mut Blocks,
+        receive: impl FnOnce(&mut Vec<u8>, usize) -> usize,
+    ) -> Result<usize, ProtocolError> {
+        self.release_lent(blocks);
+        let Some(open) = &self.open else { return Ok(0) };
+        let least = open.remaining.min(FILL_BYTES_LEAST) as usize;
+        make_room(&mut self.bytes, least, open.remaining, blocks);
+        let room = (self.bytes.capacity() - self.bytes.len()) as u64;
+        let most = room.min(open.remaining).min(FILL_BYTES_MOST) as usize;
+        let received = receive(&mut self.bytes, most);
+        self.took_payload(received)?;
+        Ok(received)
+    }
+
+    /// The last `count` bytes of the backlog are new payload of the open frame, as they came.
+    fn took_payload(&mut self, count: usize) -> Result<(), ProtocolError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let start = self.bytes.len() - count;
+        let payload = &mut self.bytes[start..];
         if let Some(key) = open.mask {
             apply_mask(payload, key, open.phase);
         }
-        open.remaining -= payload.len() as u64;
-        open.phase = (open.phase + payload.len()) % 4;
-        let remaining = open.remaining;
+        open.remaining -= count as u64;
+        open.phase = (open.phase + count) % 4;
         if let Some(message) = &mut self.message
             && message.kind == Kind::Text
             && !message.is_compressed
         {
             message.utf8.push(payload).map_err(|_| ProtocolError::InvalidUtf8)?;
         }
-        if self.bytes.capacity() == 0 {
-            self.bytes = blocks.take(payload.len() as u64 + remaining);
-        }
-        grow(&mut self.bytes, payload.len(), remaining);
-        append_bytes(&mut self.bytes, payload);
         if let Some(frame) = self.frames.back_mut() {
-            frame.payload_bytes += payload.len();
+            frame.payload_bytes += count;
         }
         if self.open_is_complete() { self.end_frame() } else { Ok(()) }
     }
@@ -385,6 +420,14 @@ impl OpenMessage {
         let utf8 = Utf8Stream::default();
         Self { kind, is_compressed, utf8, waiting_bytes: 0, waiting_frames: 0 }
     }
+}
+
+/// Makes room for `more` bytes of the `remaining` ones of a frame, in a kept block if there is none.
+fn make_room(bytes: &mut Vec<u8>, more: usize, remaining: u64, blocks: &mut Blocks) {
+    if bytes.capacity() == 0 {
+        *bytes = blocks.take(remaining);
+    }
+    grow(bytes, more, remaining - more as u64);
 }
 
 /// Makes room for `more` bytes. What is only announced costs the peer nothing: the room grows up to

@@ -225,6 +225,31 @@ impl Receiver {
         }
     }
 
+    /// Whether the rest of a long message that has begun is better received to where it is put
+    /// together: see [`fill`](Self::fill).
+    pub fn is_fillable(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.is_fillable())
+    }
+
+    /// Has input received to where the message is put together: `receive` appends up to so many bytes
+    /// to the memory that it is given, and returns how many, as this does. To be called only while
+    /// the receiver is [fillable](Self::is_fillable); the event that may follow is the
+    /// [next](Self::next_event) one.
+    ///
+    /// # Errors
+    ///
+    /// The peer's violation; the connection is then to be failed with its close code.
+    pub fn fill(
+        &mut self,
+        workspace: &mut Workspace,
+        receive: impl FnOnce(&mut Vec<u8>, usize) -> usize,
+    ) -> Result<usize, ProtocolError> {
+        match &mut self.partial {
+            Some(partial) => partial.fill(&mut workspace.blocks, receive),
+            None => Ok(0),
+        }
+    }
+
     /// Inflates a whole message.
     fn inflate<'e>(
         &mut self,

@@ -12,6 +12,7 @@ mod older_kernels;
 mod second_send;
 mod two_batches;
 mod urgent_data;
+mod watching;
 
 use std::os::{fd::OwnedFd, unix::net::UnixStream};
 

@@ -2,7 +2,12 @@
 //! with thousands of peers goes away. The next wait must tell of all of them: after it another
 //! batch may be sent, and what comes late would be taken for a part of that one.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use wireloop::io::{Driver, SendBatch, Unsent, sys};
 
@@ -15,6 +20,9 @@ use crate::{
 /// More than `COMPLETIONS` in src/io/uring.rs.
 const CONNECTIONS: u32 = 5000;
 
+/// Other tests do the same, and a process may not have so many descriptors.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 #[test]
 fn the_next_wait_tells_of_every_send_that_failed() {
     sys::raise_file_limit();
@@ -22,6 +30,7 @@ fn the_next_wait_tells_of_every_send_that_failed() {
 }
 
 pub(crate) fn check<D: Driver<Stream = OwnedFd>>(driver: fn() -> io::Result<D>) {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut driver = driver().expect("there are descriptors left");
     let mut batch = SendBatch::default();
     for index in 0..CONNECTIONS {

@@ -167,7 +167,12 @@ impl Client {
     fn write_message(&mut self, sequence: usize, rng: &mut Rng) {
         let opcode = rng.u8(1..=2);
         let mut payload = format!("client {} message {sequence}: ", self.number).into_bytes();
-        let length = if rng.u8(..6) == 0 { rng.usize(..80_000) } else { rng.usize(..300) };
+        let length = match rng.u8(..60) {
+            // Received to where it is put together.
+            0 => rng.usize(..400_000),
+            1..=10 => rng.usize(..80_000),
+            _ => rng.usize(..300),
+        };
         while payload.len() < length {
             match opcode {
                 1 => payload.extend_from_slice("aß€😀".as_bytes()),

@@ -10,7 +10,7 @@ use crate::io::{Token, Unsent, rest_of, sys};
 pub(super) struct Socket {
     pub(super) fd: OwnedFd,
     pub(super) generation: u32,
-    pub(super) is_receiving: bool,
+    pub(super) wants: Wants,
     /// An edge came and the socket has not been emptied since.
     pub(super) is_readable: bool,
     /// A short receive does not mean that the socket is empty: the peer has ended its direction,
@@ -18,6 +18,15 @@ pub(super) struct Socket {
     pub(super) until_empty: bool,
     /// Whether the socket stands in `ready`.
     pub(super) is_queued: bool,
+}
+
+/// What the owner of a socket wants to have of what arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wants {
+    Nothing,
+    Bytes,
+    /// To receive them itself.
+    Readiness,
 }
 
 /// What a socket does when it becomes writable.

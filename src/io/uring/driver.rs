@@ -318,6 +318,20 @@ impl Driver for Uring {
         self.note(result);
     }
 
+    fn watch(&mut self, token: Token) {
+        let result = self.sockets.watch(token, &mut self.ring);
+        self.note(result);
+    }
+
+    fn receive_to(&mut self, token: Token, memory: &mut Vec<u8>, most: usize) -> usize {
+        let result =
+            self.sockets.receive_to(token, memory, most.min(self.receive_bytes), &mut self.ring);
+        result.unwrap_or_else(|error| {
+            self.note(Err(error));
+            0
+        })
+    }
+
     fn pause_receive(&mut self, token: Token) {
         let result = self.sockets.pause(token, &mut self.ring);
         self.note(result);
@@ -396,12 +410,16 @@ impl Driver for Uring {
                     continue;
                 }
                 // What completed before the connection was closed is of no interest any more.
-                Done::Connected(token, _) | Done::Sent(token, _) | Done::Ended(token, _)
+                Done::Connected(token, _)
+                | Done::Readable(token)
+                | Done::Sent(token, _)
+                | Done::Ended(token, _)
                     if !self.sockets.is_open(token) =>
                 {
                     continue;
                 }
                 Done::Connected(token, result) => Completion::Connected { token, result },
+                Done::Readable(token) => Completion::Readable { token },
                 Done::Ended(token, result) => Completion::ReceiveEnded { token, result },
                 Done::Sent(token, result) => Completion::Sent { token, result },
             });

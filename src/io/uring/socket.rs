@@ -22,6 +22,8 @@ pub(super) struct Socket {
 pub(super) enum Wants {
     Nothing,
     Bytes,
+    /// To receive them itself.
+    Readiness,
     /// Nothing more will come.
     Ended,
     /// To be rid of it.

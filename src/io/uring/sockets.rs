@@ -54,6 +54,7 @@ pub(super) struct Sockets {
 pub(super) enum Done {
     Connected(Token, io::Result<()>),
     Received(Token, Span),
+    Readable(Token),
     Ended(Token, io::Result<()>),
     Sent(Token, io::Result<()>),
     Closed(Token),
@@ -83,7 +84,7 @@ impl Sockets {
     }
 
     /// The connection, unless it is being closed.
-    fn open(&mut self, token: Token) -> Option<&mut Socket> {
+    pub(super) fn open(&mut self, token: Token) -> Option<&mut Socket> {
         let socket = self.places.get_mut(token.index as usize)?.as_mut()?;
         let is_open = socket.generation == token.generation && socket.wants != Wants::Close;
         is_open.then_some(socket)
@@ -110,7 +111,7 @@ impl Sockets {
 
     pub(super) fn receive(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
         let Some(socket) = self.open(token) else { return Ok(()) };
-        if socket.wants == Wants::Nothing {
+        if matches!(socket.wants, Wants::Nothing | Wants::Readiness) {
             socket.wants = Wants::Bytes;
         }
         if socket.flow == Flow::Quiet {
@@ -121,7 +122,7 @@ impl Sockets {
 
     pub(super) fn pause(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
         let Some(socket) = self.open(token) else { return Ok(()) };
-        if socket.wants == Wants::Bytes {
+        if matches!(socket.wants, Wants::Bytes | Wants::Readiness) {
             socket.wants = Wants::Nothing;
         }
         // What it sent meanwhile waits in the socket.
@@ -130,22 +131,25 @@ impl Sockets {
     }
 
     /// Arms what waits for bytes, if they are wanted and nothing is armed.
-    fn arm(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
+    pub(super) fn arm(&mut self, token: Token, ring: &mut Ring) -> io::Result<()> {
         let Some(socket) = self.open(token) else { return Ok(()) };
-        if socket.wants != Wants::Bytes || socket.operation != Operation::Nothing {
+        if socket.operation != Operation::Nothing {
             return Ok(());
         }
-        match socket.flow {
-            Flow::Quiet => {
+        match (socket.wants, socket.flow) {
+            (Wants::Bytes, Flow::Quiet) | (Wants::Readiness, _) => {
                 socket.operation = Operation::Poll;
                 return ring.poll(socket.fd.as_fd(), READABLE, false, Kind::Poll.tag(token));
             }
-            Flow::Bulk => {
+            (Wants::Bytes, Flow::Bulk) => {
                 socket.operation = Operation::Queued;
                 self.bulk.push_back(token);
                 return Ok(());
             }
-            Flow::Steady => ring.receive(socket.fd.as_fd(), Kind::Receive.tag(token))?,
+            (Wants::Bytes, Flow::Steady) => {
+                ring.receive(socket.fd.as_fd(), Kind::Receive.tag(token))?;
+            }
+            (Wants::Nothing | Wants::Ended | Wants::Close, _) => return Ok(()),
         }
         socket.operation = Operation::Receive;
         self.note_busy(token);
@@ -279,17 +283,15 @@ impl Sockets {
                     if socket.wants == Wants::Bytes {
                         socket.operation = Operation::Queued;
                         self.starved.push(token);
+                        return Ok(());
                     }
-                    return Ok(());
+                    None
                 }
                 error => Some(Err(io::Error::from_raw_os_error(error))),
             },
         };
-        if let Some(end) = ended
-            && matches!(socket.wants, Wants::Nothing | Wants::Bytes)
-        {
-            socket.wants = Wants::Ended;
-            self.done.push_back(Done::Ended(token, end));
+        if let Some(end) = ended {
+            self.receive_ended(token, end);
         }
         // A receive of nothing may have taken a buffer all the same.
         if let Some(span) = span {
@@ -304,10 +306,15 @@ impl Sockets {
         self.arm(token, ring)
     }
 
-    /// Something has come for a connection that was quiet, or its poll was cancelled.
+    /// Something has come for a connection that was quiet or is watched, or its poll was cancelled.
     fn polled(&mut self, event: Event, ring: &mut Ring) -> io::Result<()> {
         let Some((token, socket)) = self.of(event.user_data) else { return Ok(()) };
         socket.operation = Operation::Nothing;
+        if socket.wants == Wants::Readiness && event.result >= 0 {
+            // Polled again when its owner has received.
+            self.done.push_back(Done::Readable(token));
+            return Ok(());
+        }
         socket.flow = Flow::Steady;
         self.arm(token, ring)
     }

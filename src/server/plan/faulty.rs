@@ -94,6 +94,12 @@ impl<D: Driver> Driver for Faulty<D> {
     fn receive(&mut self, token: Token) {
         self.0.receive(token);
     }
+    fn watch(&mut self, token: Token) {
+        self.0.watch(token);
+    }
+    fn receive_to(&mut self, token: Token, memory: &mut Vec<u8>, most: usize) -> usize {
+        self.0.receive_to(token, memory, most)
+    }
     fn pause_receive(&mut self, token: Token) {
         self.0.pause_receive(token);
     }

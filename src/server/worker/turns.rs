@@ -3,7 +3,10 @@
 use std::io;
 
 use super::Worker;
-use crate::io::{Driver, Token};
+use crate::{
+    conn::Desk,
+    io::{Driver, Token},
+};
 
 impl<D: Driver> Worker<D> {
     /// Gives so many connections a turn that have more input than one turn takes, or at least one
@@ -25,9 +28,7 @@ impl<D: Driver> Worker<D> {
         let Some(connection) = self.connections.get(token) else { return };
         if entry.is_empty() {
             // It has sent nothing more since its last turn.
-            if connection.is_receiving() {
-                self.driver.receive(token);
-            }
+            self.go_on_receiving(token);
             self.count_memory(token);
             return;
         }
@@ -45,12 +46,42 @@ impl<D: Driver> Worker<D> {
         if let Some(end) = end {
             self.held.remove(token);
             self.receive_ended(token, end);
-        } else if !self.cx.desk.pace.is_cut()
-            && self.connections.get(token).is_some_and(|connection| connection.is_receiving())
-        {
-            self.driver.receive(token);
+        } else if !self.cx.desk.pace.is_cut() && self.go_on_receiving(token) {
             self.held.queue(token, false);
         }
+    }
+
+    /// Receives again from a connection that takes input, for which nothing is held any more. Whether
+    /// it does.
+    fn go_on_receiving(&mut self, token: Token) -> bool {
+        let Some(connection) = self.connections.get(token) else { return false };
+        let receives = connection.is_receiving();
+        if connection.is_filling() {
+            self.driver.watch(token);
+        } else if receives {
+            self.driver.receive(token);
+        }
+        receives
+    }
+
+    /// Receives from a connection to where its message is put together.
+    #[inline(never)]
+    pub(super) fn fill(&mut self, token: Token) {
+        let Some(connection) = self.connections.get(token) else { return };
+        if !connection.is_filling() || self.held.has(token) {
+            // It is watched again when it is to be.
+            return;
+        }
+        if self.cx.desk.pace.is_over() {
+            self.driver.watch(token);
+            return;
+        }
+        let turn = self.cx.turn_to(token, connection);
+        let receive = |memory: &mut Vec<u8>, most| self.driver.receive_to(token, memory, most);
+        let bytes = connection.fill(turn, receive);
+        let Desk { pace, now, .. } = &self.cx.desk;
+        self.limits.count(token, bytes, pace.messages(), *now);
+        self.settle(token);
     }
 
     /// The turn of a connection ends before it has done everything: because it has had its share, or

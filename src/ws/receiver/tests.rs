@@ -264,6 +264,69 @@ fn an_announced_length_allocates_nothing_before_the_bytes_arrive() {
     assert!(receiver.backlog_bytes() <= 64);
 }
 
+/// A receiver of a text message of which this much has arrived, and the rest of it with a ping behind.
+fn begun(payload: &[u8], arrived: usize) -> (Receiver, Workspace, Vec<u8>) {
+    let (mut sender, mut bytes) = (Sender::default(), Vec::new());
+    sender.message(&mut bytes, Kind::Text, payload, KEY).unwrap();
+    sender.ping(&mut bytes, b"behind", KEY).unwrap();
+    let (mut receiver, mut workspace) = (Receiver::default(), Workspace::new());
+    let (first, rest) = bytes.split_at_mut(arrived);
+    let wanted = Some(ReadMode::Message);
+    let mut first = Input::new(first);
+    assert_eq!(receiver.next_event(&mut first, wanted, &LONG, &mut workspace), Ok(None));
+    let rest = rest.to_vec();
+    (receiver, workspace, rest)
+}
+
+const LONG: Rules = Rules::new(Role::Server, Limits::DEFAULT);
+
+#[test]
+fn a_long_message_is_received_to_where_it_is_put_together_and_nothing_behind_it() {
+    let payload = "aß€😀".repeat(30_000);
+    for parts in [1, 3, 1000, usize::MAX] {
+        let (mut receiver, mut workspace, rest) = begun(payload.as_bytes(), 100_000);
+        let mut rest = &rest[..];
+        while receiver.is_fillable() {
+            let filled = receiver.fill(&mut workspace, |memory, most| {
+                assert!(memory.capacity() - memory.len() >= most);
+                let (part, left) = rest.split_at(rest.len().min(most).div_ceil(parts));
+                rest = left;
+                memory.extend_from_slice(part);
+                part.len()
+            });
+            assert!(filled.unwrap() > 0);
+        }
+        let mut rest = rest.to_vec();
+        let mut input = Input::new(&mut rest);
+        let wanted = Some(ReadMode::Message);
+        let event = receiver.next_event(&mut input, wanted, &LONG, &mut workspace);
+        assert_eq!(event, Ok(Some(Event::Text(&payload))));
+        let event = receiver.next_event(&mut input, wanted, &LONG, &mut workspace);
+        assert_eq!(event, Ok(Some(Event::Ping(b"behind"))));
+    }
+}
+
+#[test]
+fn a_message_is_fillable_only_while_much_has_come_and_much_is_to_come() {
+    let payload = "x".repeat(300_000);
+    for (arrived, expected) in [(1000, false), (70_000, true), (230_000, true), (240_000, false)] {
+        let (receiver, ..) = begun(payload.as_bytes(), arrived);
+        assert_eq!(receiver.is_fillable(), expected, "{arrived}");
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused_where_it_is_put_together() {
+    let mut payload = vec![b'x'; 300_000];
+    payload[200_000] = 0xff;
+    let (mut receiver, mut workspace, rest) = begun(&payload, 150_000);
+    let filled = receiver.fill(&mut workspace, |memory, most| {
+        memory.extend_from_slice(&rest[..most]);
+        most
+    });
+    assert_eq!(filled, Err(ProtocolError::InvalidUtf8));
+}
+
 #[test]
 fn a_client_reads_unmasked_frames() {
     let rules = Rules { role: Role::Client, ..RULES };
