@@ -3,6 +3,12 @@
 use super::{Connection, Incoming, State, Turn, active::Active, channel::Channel};
 use crate::ws::{Input, ReadMode};
 
+/// Input up to this is little.
+const LITTLE_BYTES: usize = 4 << 10;
+
+/// The same where it may be compressed: up to 1,000 times as much comes of it.
+const LITTLE_COMPRESSED_BYTES: usize = 512;
+
 impl Connection {
     /// Whether what comes next is better received to where the message is put together.
     pub(crate) fn is_fillable(&self) -> bool {
@@ -16,16 +22,27 @@ impl Connection {
         }
     }
 
+    /// Whether so many bytes of input are handled in no time.
+    pub(crate) fn takes_little(&self, bytes: usize) -> bool {
+        let inflates = match &self.state {
+            State::Active(active) => active.link.receives_compressed().is_some(),
+            State::Accepting(_) | State::Terminating(_) => false,
+        };
+        bytes <= if inflates { LITTLE_COMPRESSED_BYTES } else { LITTLE_BYTES }
+    }
+
     /// Whether it is: the worker is to call [`fill`](Self::fill).
     pub(crate) fn is_filling(&self) -> bool {
         self.incoming == Incoming::Filling
     }
 
     /// Has bytes received to where the message is put together: `receive` appends up to so many to the
-    /// memory that it is given, and returns how many, as this does.
+    /// memory that it is given, and returns how many, as this does. What follows from them is done now
+    /// if the connection `runs`, or else when it is [resumed](Self::resume).
     pub(crate) fn fill(
         &mut self,
         mut cx: Turn<'_>,
+        runs: bool,
         receive: impl FnOnce(&mut Vec<u8>, usize) -> usize,
     ) -> usize {
         let cx = &mut *cx;
@@ -40,8 +57,10 @@ impl Connection {
             self.arrived(bytes, cx.tick());
         }
         cx.desk.pace.charge(bytes);
-        self.advance(&mut Input::new(&mut []), cx);
-        self.measure_message(cx);
+        if runs {
+            self.advance(&mut Input::new(&mut []), cx);
+            self.measure_message(cx);
+        }
         bytes
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Pace {
     clock: Clock,
     /// How much a connection may do in one turn.
     share: u32,
+    /// The time when the clock was looked at last.
+    now: Duration,
     /// When the pass is over.
     end: Duration,
     turns: u32,
@@ -40,6 +42,9 @@ pub(crate) struct Pace {
     is_late: bool,
     /// Whether a turn was cut in this pass.
     has_cut: bool,
+    /// Whether the pass [catches up](Self::catches_up), and until when the next ones do.
+    catches_up: bool,
+    catches_up_until: Option<Duration>,
 }
 
 impl Pace {
@@ -49,6 +54,7 @@ impl Pace {
         Self {
             clock,
             share,
+            now: Duration::ZERO,
             end: Duration::ZERO,
             turns: 0,
             left: share,
@@ -56,25 +62,70 @@ impl Pace {
             is_over: false,
             is_late: false,
             has_cut: false,
+            catches_up: false,
+            catches_up_until: None,
         }
     }
 
     /// A pass begins.
     pub(crate) fn begin_pass(&mut self, now: Duration) {
+        self.now = now;
         self.end = now + PASS_TIME;
         self.turns = 0;
         self.left = self.share;
-        self.is_over = false;
+        self.catches_up = self.catches_up_until.is_some_and(|until| now < until);
+        self.is_over = self.catches_up;
         self.is_late = false;
         self.has_cut = false;
+    }
+
+    /// A pass ends. If it was late, the next ones catch up.
+    #[inline]
+    pub(crate) fn end_pass(&mut self) {
+        if self.is_over || self.was_long() {
+            self.judge_pass();
+        }
+    }
+
+    #[inline(never)]
+    fn judge_pass(&mut self) {
+        self.look();
+        if self.is_late && !self.catches_up {
+            self.catches_up_until = Some(self.now + LATE_TIME);
+        }
+    }
+
+    /// Whether the pass only receives what has arrived during one that was late, and handles what is
+    /// little: otherwise what came last would wait for several such passes. For some time only, so
+    /// that what is received is handled as well.
+    #[inline]
+    pub(crate) fn catches_up(&self) -> bool {
+        self.catches_up
+    }
+
+    /// Nothing has arrived that has not been received: the pass goes on as usual.
+    pub(crate) fn caught_up(&mut self) {
+        self.catches_up = false;
+        self.catches_up_until = None;
+        self.look();
+    }
+
+    /// The time, or an earlier one by less than a short pass takes.
+    #[inline]
+    pub(crate) fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Whether the last turn took long.
+    fn was_long(&self) -> bool {
+        self.left + LOOK_UNITS < self.share
     }
 
     /// A connection's turn begins.
     #[inline]
     pub(crate) fn begin_turn(&mut self) {
         self.turns += 1;
-        let was_long = self.left + LOOK_UNITS < self.share;
-        if was_long || self.turns.is_multiple_of(LOOK_TURNS) || self.share < LOOK_UNITS {
+        if self.was_long() || self.turns.is_multiple_of(LOOK_TURNS) || self.share < LOOK_UNITS {
             self.look();
         }
         self.left = self.share;
@@ -153,9 +204,9 @@ impl Pace {
 
     #[inline(never)]
     fn look(&mut self) {
-        let now = self.clock.now();
-        self.is_over = now >= self.end;
-        self.is_late = now >= self.end + (LATE_TIME - PASS_TIME);
+        self.now = self.clock.now();
+        self.is_over = self.now >= self.end || self.catches_up;
+        self.is_late = self.now >= self.end + (LATE_TIME - PASS_TIME);
     }
 }
 
@@ -211,6 +262,35 @@ mod tests {
         assert!(pace.is_late());
         pace.begin_pass(driver.now());
         assert!(!pace.is_late());
+    }
+
+    #[test]
+    fn passes_after_one_that_was_late_catch_up_for_some_time_or_until_nothing_is_left() {
+        let (mut driver, mut pace) = pace();
+        driver.advance(LATE_TIME - Duration::from_nanos(1));
+        spend_all(&mut pace);
+        pace.end_pass();
+        pace.begin_pass(driver.now());
+        assert!(!pace.catches_up(), "it was not late");
+        for finds_nothing in [false, true] {
+            driver.advance(LATE_TIME);
+            spend_all(&mut pace);
+            pace.end_pass();
+            for _ in 0..2 {
+                pace.begin_pass(driver.now());
+                assert!(pace.catches_up() && pace.is_over() && !pace.is_late());
+                driver.advance(LATE_TIME / 2 - Duration::from_nanos(1));
+                pace.end_pass();
+            }
+            if finds_nothing {
+                pace.caught_up();
+                assert!(!pace.catches_up());
+            } else {
+                driver.advance(Duration::from_nanos(2));
+            }
+            pace.begin_pass(driver.now());
+            assert!(!pace.catches_up() && !pace.is_over());
+        }
     }
 
     #[test]

@@ -14,9 +14,6 @@ use std::{
 
 use crate::io::Token;
 
-/// Input up to this is little: it is handled in no time, unless it is compressed.
-pub(super) const LITTLE_BYTES: usize = 4 << 10;
-
 /// The held input of a worker's connections.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -82,9 +79,10 @@ impl Held {
         !self.first.is_empty() || !self.others.is_empty()
     }
 
-    /// Holds bytes of a connection that has had no turn in this pass.
-    pub(super) fn add(&mut self, token: Token, bytes: &[u8]) {
-        let is_first = !self.has(token) && bytes.len() <= LITTLE_BYTES;
+    /// Holds bytes of a connection that has had no turn in this pass; if there are few of them and it
+    /// had none before, it is among the first in the next one.
+    pub(super) fn add(&mut self, token: Token, bytes: &[u8], are_few: bool) {
+        let is_first = !self.has(token) && are_few;
         self.append(token, bytes);
         self.queue(token, is_first);
     }

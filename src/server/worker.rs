@@ -21,7 +21,7 @@ use super::{
     balance::Seat,
     budget,
     deadlines::Deadlines,
-    held::{Held, LITTLE_BYTES},
+    held::Held,
     limits::Limits,
     refusing::Room,
 };
@@ -180,11 +180,28 @@ impl<D: Driver> Worker<D> {
             self.count_blocked();
         }
         while let Some((token, result)) = self.cx.desk.outbox.next_result() {
-            self.sent(token, result);
+            self.sent_in_time(token, result);
         }
         let others = if self.leaves_over { self.take_left_over() } else { 0 };
-        self.take_completions();
-        self.take_held(others);
+        let has_received = self.take_completions();
+        if self.cx.desk.pace.catches_up() && !has_received {
+            self.cx.desk.pace.caught_up();
+        }
+        if !self.cx.desk.pace.catches_up() {
+            self.take_held(others);
+            self.do_other_work();
+        }
+        self.cx.desk.outbox.flush(&mut self.driver, |_| {});
+        self.cx.desk.pace.end_pass();
+        if self.leaves_over || self.cx.desk.pace.leaves_over() {
+            self.leaves_over = self.has_work();
+        }
+        let is_ending = self.stopping.is_some_and(|stopping| stopping.is_ending());
+        Ok(!is_ending || self.connections.len() > 0)
+    }
+
+    /// Does what nobody's input asks for.
+    fn do_other_work(&mut self) {
         if self.has_commands || self.leaves_over {
             self.repeat(|worker| worker.next_command().map(|command| worker.obey(command)));
             self.repeat(|worker| worker.ending.pop().map(|token| worker.with(token, worker.end)));
@@ -196,12 +213,6 @@ impl<D: Driver> Worker<D> {
         if self.limits.has_rates() {
             self.release_limited();
         }
-        self.cx.desk.outbox.flush(&mut self.driver, |_| {});
-        if self.leaves_over || self.cx.desk.pace.leaves_over() {
-            self.leaves_over = self.has_work();
-        }
-        let is_ending = self.stopping.is_some_and(|stopping| stopping.is_ending());
-        Ok(!is_ending || self.connections.len() > 0)
     }
 
     /// How many connections the worker has.
@@ -220,7 +231,7 @@ impl<D: Driver> Worker<D> {
         if has_ended || stopping == Some(None) || self.leaves_over || self.round.is_some() {
             return Some(Duration::ZERO);
         }
-        let now = Tick::at(self.driver.now());
+        let now = Tick::at(self.cx.desk.pace.now());
         let sweep = (self.connections.len() > 0).then(|| self.deadlines.next_sweep());
         let times = [sweep, self.accepting.next(), self.limited_until(), stopping.flatten()];
         let next = times.into_iter().flatten().reduce(Tick::min)?;
@@ -254,26 +265,32 @@ impl<D: Driver> Worker<D> {
     /// Takes what earlier passes have left over and comes first. Returns how many connections wait
     /// for a turn that have had one.
     fn take_left_over(&mut self) -> usize {
-        self.repeat(|worker| {
-            let (token, result) = worker.sent.pop_front()?;
-            worker.sent(token, result);
-            Some(())
-        });
+        if !self.cx.desk.pace.catches_up() {
+            self.repeat(|worker| {
+                let (token, result) = worker.sent.pop_front()?;
+                worker.sent(token, result);
+                Some(())
+            });
+        }
         self.repeat(|worker| worker.held.next_first().map(|token| worker.resume(token)));
         self.held.others()
     }
 
-    fn take_completions(&mut self) {
+    /// Takes what the driver has done. Whether it has received anything.
+    fn take_completions(&mut self) -> bool {
+        let mut has_received = false;
         while let Some(completion) = self.driver.next() {
             match completion {
                 Completion::Received { token, bytes } => {
+                    has_received = true;
                     let Some(connection) = self.connections.get(token) else { continue };
                     let pace = &self.cx.desk.pace;
-                    let waits = pace.is_over() && (bytes.len() > LITTLE_BYTES || pace.is_late());
+                    let waits =
+                        pace.is_over() && (pace.is_late() || !connection.takes_little(bytes.len()));
                     if waits || self.held.has(token) || self.limits.pauses(token) {
                         connection.arrived(bytes.len(), Tick::at(self.cx.desk.now));
                         self.limits.count(token, bytes.len(), 0, self.cx.desk.now);
-                        self.held.add(token, bytes);
+                        self.held.add(token, bytes, connection.takes_little(bytes.len()));
                         self.driver.pause_receive(token);
                         self.count_memory(token);
                         continue;
@@ -291,12 +308,12 @@ impl<D: Driver> Worker<D> {
                     }
                     self.settle(token);
                 }
-                Completion::Readable { token } => self.fill(token),
-                Completion::ReceiveEnded { token, result } => self.receive_ended(token, result),
-                Completion::Sent { token, result } if self.cx.desk.pace.is_over() => {
-                    self.sent.push_back((token, result));
+                Completion::Readable { token } => {
+                    has_received = true;
+                    self.fill(token);
                 }
-                Completion::Sent { token, result } => self.sent(token, result),
+                Completion::ReceiveEnded { token, result } => self.receive_ended(token, result),
+                Completion::Sent { token, result } => self.sent_in_time(token, result),
                 Completion::Accepted { stream, peer, .. } => self.accepted(stream, peer),
                 Completion::Full { .. } => {
                     let tick = Tick::at(self.cx.desk.now);
@@ -317,13 +334,15 @@ impl<D: Driver> Worker<D> {
                 Completion::Connected { .. } => {}
             }
         }
+        has_received
     }
 
     /// Does one thing after the other until there is none left, or the time of the pass is over;
-    /// but then a few of them all the same.
+    /// but then a few of them all the same, or one if they take long.
     fn repeat(&mut self, mut next: impl FnMut(&mut Self) -> Option<()>) {
         for count in 0.. {
-            let may_go_on = count < AT_LEAST || !self.cx.desk.pace.is_over();
+            let pace = &self.cx.desk.pace;
+            let may_go_on = !pace.is_over() || count == 0 || (count < AT_LEAST && !pace.is_late());
             if !may_go_on || next(self).is_none() {
                 break;
             }
@@ -333,6 +352,16 @@ impl<D: Driver> Worker<D> {
     /// The time of this pass.
     fn tick(&self) -> Tick {
         Tick::at(self.cx.desk.now)
+    }
+
+    /// A send has completed, of which the connection learns in a later pass if this one is over.
+    fn sent_in_time(&mut self, token: Token, result: io::Result<()>) {
+        if self.cx.desk.pace.is_over() {
+            self.sent.push_back((token, result));
+            self.leaves_over = true;
+        } else {
+            self.sent(token, result);
+        }
     }
 
     fn sent(&mut self, token: Token, result: io::Result<()>) {

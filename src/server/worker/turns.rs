@@ -72,15 +72,16 @@ impl<D: Driver> Worker<D> {
             // It is watched again when it is to be.
             return;
         }
-        if self.cx.desk.pace.is_over() {
-            self.driver.watch(token);
-            return;
-        }
         let turn = self.cx.turn_to(token, connection);
+        let runs = !turn.desk.pace.is_over();
         let receive = |memory: &mut Vec<u8>, most| self.driver.receive_to(token, memory, most);
-        let bytes = connection.fill(turn, receive);
+        let bytes = connection.fill(turn, runs, receive);
         let Desk { pace, now, .. } = &self.cx.desk;
         self.limits.count(token, bytes, pace.messages(), *now);
+        if !runs {
+            self.held.cut(token, &[]);
+            self.driver.pause_receive(token);
+        }
         self.settle(token);
     }
 

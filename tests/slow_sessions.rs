@@ -1,0 +1,94 @@
+//! Sessions that take long for each message: what arrives meanwhile is received before the next of
+//! them has its turn, so that a message which is handled in no time waits for few of them.
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use support::{BINARY, Client, serve_at_once};
+use wireloop::{Config, Received, Routes, Session, Socket};
+
+/// How many messages take long, and how long a message is: so much that a driver's pass receives
+/// only some of them.
+const MESSAGES: usize = 120;
+const BYTES: usize = 50_000;
+
+/// Longer than a pass is to take.
+const WORK: Duration = Duration::from_millis(12);
+
+/// How many of them may be handled before a message that came last.
+const BEFORE_MAX: usize = 8;
+
+/// Works for some time for each message, and counts it.
+struct Slow(Arc<AtomicUsize>);
+
+impl Session for Slow {
+    fn start(&mut self, socket: &mut Socket<'_, Self>) {
+        socket.read_message(Self::received);
+    }
+}
+
+impl Slow {
+    fn received(&mut self, socket: &mut Socket<'_, Self>, received: Received<'_>) {
+        if let Received::Binary(bytes) = received {
+            // The first message keeps the worker busy until all others have been written.
+            thread::sleep(if bytes.len() < BYTES { 40 * WORK } else { WORK });
+            self.0.fetch_add(1, Ordering::Relaxed);
+            socket.read_message(Self::received);
+        }
+    }
+}
+
+/// Answers each message with the count.
+struct Quick(Arc<AtomicUsize>);
+
+impl Session for Quick {
+    fn start(&mut self, socket: &mut Socket<'_, Self>) {
+        socket.read_message(Self::received);
+    }
+}
+
+impl Quick {
+    fn received(&mut self, socket: &mut Socket<'_, Self>, received: Received<'_>) {
+        if let Received::Text(_) = received {
+            let count = self.0.load(Ordering::Relaxed).to_string();
+            socket.send_text(&count, |_, _, sent| assert!(sent.is_ok()));
+            socket.read_message(Self::received);
+        }
+    }
+}
+
+#[test]
+fn what_is_quick_waits_for_few_that_take_long_however_many_came_before_it() {
+    let routes = || {
+        let count = Arc::new(AtomicUsize::new(0));
+        let slow = Arc::clone(&count);
+        Routes::new()
+            .websocket("/slow", move |_, protocols| {
+                Ok(protocols.none().session(Slow(Arc::clone(&slow))))
+            })
+            .websocket("/quick", move |_, protocols| {
+                Ok(protocols.none().session(Quick(Arc::clone(&count))))
+            })
+    };
+    serve_at_once(Config::default(), routes, |server| {
+        let mut first = server.upgrade("/slow");
+        let mut slow: Vec<Client> = (0..MESSAGES).map(|_| server.upgrade("/slow")).collect();
+        let mut quick = server.upgrade("/quick");
+        first.send_frame(true, BINARY, b"keep it busy");
+        for client in &mut slow {
+            client.send_frame(true, BINARY, &[0; BYTES]);
+        }
+        quick.send_text("how many?");
+        let (_, count) = quick.read_any_frame();
+        let count: usize = String::from_utf8_lossy(&count).parse().expect("it is a number");
+        assert!(count <= BEFORE_MAX, "{count} came before it");
+    });
+}
