@@ -301,7 +301,7 @@ impl<D: Driver> Client<D> {
                     let was_open = matches!(connection.state, State::Open);
                     self.failed.push((token, ended(result, was_open)));
                 }
-                Completion::Sent { token, result: Err(error) } => {
+                Completion::Sent { token, result: Err(error), .. } => {
                     self.failed.push((token, ended(Err(error), true)));
                 }
                 _ => {}

@@ -153,6 +153,11 @@ impl Context {
         self.desk.tick()
     }
 
+    /// Keeps memory for long messages that are to come.
+    pub(crate) fn keep(&mut self, memory: Vec<u8>) {
+        self.workspace.keep(memory);
+    }
+
     /// Gives memory that is only kept for later back to the kernel.
     pub(crate) fn free_kept(&mut self) {
         self.workspace.free_kept();

@@ -139,29 +139,24 @@ impl Echo {
 }
 
 impl Connection {
-    /// The message that the session had last and that is to be sent from where it was put together.
-    pub(crate) fn kept(&self) -> &[u8] {
-        match &self.state {
-            State::Active(active) => active.receiver.lent(),
-            State::Accepting(_) | State::Terminating(_) => &[],
-        }
-    }
-
-    /// Returns the header with which that message is to be sent; but if there is other output, or some
-    /// is in flight, it is put before that.
-    pub(crate) fn place_kept(&mut self, desk: &mut Desk) -> Option<Vec<u8>> {
+    /// Returns the message that the session had last, if it is to be sent from where it was put
+    /// together, and its header; but if there is other output, or some is in flight, it is put before
+    /// that.
+    pub(crate) fn place_kept(&mut self, desk: &mut Desk) -> Option<(Vec<u8>, Vec<u8>)> {
         let Desk { echo, outbox, .. } = desk;
         let header = echo.kept_header.take()?;
         echo.bytes = 0;
+        let State::Active(active) = &mut self.state else { return None };
+        let message = active.receiver.take_lent();
         let is_free = outbox.is_free(&self.output) && outbox.scope_bytes() == 0;
         if is_free {
             outbox.claim(&mut self.output);
             let mut bytes = Vec::new();
             header.encode(&mut bytes);
-            return Some(bytes);
+            return Some((bytes, message));
         }
         let start = outbox.scope_start();
-        insert_frame(outbox.buffer(), start, header, self.kept());
+        insert_frame(outbox.buffer(), start, header, &message);
         None
     }
 }

@@ -29,7 +29,7 @@ use self::{
 };
 use super::{
     Address, Clock, Completion, Driver, OutputProgress, Permits, SendBatch, Token, Unsent, Waker,
-    listeners::Listeners, long_sends::LongSends, sys, timer::Timer,
+    listeners::Listeners, long_sends::LongSends, rest::Rest, sys, timer::Timer,
 };
 
 /// What one receive may bring. Small enough to stay in the second-level cache together with what
@@ -78,7 +78,7 @@ pub struct Epoll {
 #[derive(Debug)]
 enum Done {
     Connected(Token, io::Result<()>),
-    Sent(Token, io::Result<()>),
+    Sent(Token, io::Result<()>, Rest),
     Ended(Token, io::Result<()>),
     Closed(Token),
     Woken,
@@ -189,16 +189,14 @@ impl Epoll {
                 let result = rustix::net::sockopt::socket_error(&socket.fd).unwrap_or_else(Err);
                 Done::Connected(token, result.map_err(Into::into))
             }
-            Some(Waiting::Send { bytes, sent }) => match sys::send(&socket.fd, &bytes[*sent..]) {
-                Ok(taken) => {
-                    *sent += taken;
-                    if *sent < bytes.len() {
-                        return;
-                    }
-                    Done::Sent(token, Ok(()))
+            Some(Waiting::Send(rest)) => {
+                let result = sys::send(&socket.fd, rest.left());
+                rest.take(*result.as_ref().unwrap_or(&0));
+                if result.is_ok() && !rest.left().is_empty() {
+                    return;
                 }
-                Err(error) => Done::Sent(token, Err(error.into())),
-            },
+                Done::Sent(token, result.map(drop).map_err(Into::into), std::mem::take(rest))
+            }
         };
         self.waiting.remove(&token.index);
         self.done.push_back(done);
@@ -215,7 +213,7 @@ impl Epoll {
             Ok(taken) => {
                 let bytes = bytes[taken..].to_vec();
                 self.unsent.push(Unsent { token, result: Ok(bytes.len()) });
-                self.waiting.insert(token.index, Waiting::Send { bytes, sent: 0 });
+                self.waiting.insert(token.index, Waiting::Send(bytes.into()));
             }
             Err(error) => self.unsent.push(Unsent { token, result: Err(error.into()) }),
         }
@@ -329,8 +327,8 @@ impl Driver for Epoll {
         self.buffer = buffer;
     }
 
-    fn send_parts(&mut self, token: Token, parts: [&[u8]; 2]) {
-        self.send_parts_now(token, parts);
+    fn send_at_once(&mut self, token: Token, head: &[u8], bytes: Vec<u8>) -> Option<Vec<u8>> {
+        self.send_with_head(token, head, bytes)
     }
 
     fn flush(&mut self, batch: &mut SendBatch, mut made: impl FnMut(Token)) {
@@ -344,7 +342,7 @@ impl Driver for Epoll {
 
     fn send(&mut self, token: Token, bytes: Vec<u8>) {
         if self.socket(token).is_some() {
-            self.waiting.insert(token.index, Waiting::Send { bytes, sent: 0 });
+            self.waiting.insert(token.index, Waiting::Send(bytes.into()));
             self.go_on_writing(token);
         }
     }
@@ -402,13 +400,15 @@ impl Driver for Epoll {
         while let Some(done) = self.done.pop_front() {
             return Some(match done {
                 // What completed before the connection was closed is of no interest any more.
-                Done::Connected(token, _) | Done::Sent(token, _) | Done::Ended(token, _)
+                Done::Connected(token, _) | Done::Sent(token, ..) | Done::Ended(token, _)
                     if self.socket(token).is_none() =>
                 {
                     continue;
                 }
                 Done::Connected(token, result) => Completion::Connected { token, result },
-                Done::Sent(token, result) => Completion::Sent { token, result },
+                Done::Sent(token, result, rest) => {
+                    Completion::Sent { token, result, memory: rest.into_memory() }
+                }
                 Done::Ended(token, result) => Completion::ReceiveEnded { token, result },
                 Done::Closed(token) => Completion::Closed { token },
                 Done::Woken => Completion::Woken,

@@ -34,6 +34,7 @@ mod listeners;
 mod long_sends;
 mod outbox;
 mod permits;
+mod rest;
 mod round;
 pub mod sim;
 pub mod sys;
@@ -133,6 +134,8 @@ pub enum Completion<'a, S> {
         token: Token,
         /// Whether it did.
         result: io::Result<()>,
+        /// The memory that was sent, for other bytes.
+        memory: Vec<u8>,
     },
     /// The connection is gone; its index may be used again.
     Closed {
@@ -256,9 +259,10 @@ pub trait Driver: Sized {
     /// for everything else it is part of the next batch, which has nothing for this connection.
     fn send_back(&mut self, token: Token, range: Range<usize>);
 
-    /// Sends two parts, one behind the other, from where they lie: now, but for everything else it is
-    /// part of the next batch, which has nothing for this connection.
-    fn send_parts(&mut self, token: Token, parts: [&[u8]; 2]);
+    /// Sends `head` and behind it `bytes`: now, but for everything else it is part of the next batch,
+    /// which has nothing for this connection. Keeps the bytes until [`Completion::Sent`] if the kernel
+    /// takes only a part of them, or else gives them back.
+    fn send_at_once(&mut self, token: Token, head: &[u8], bytes: Vec<u8>) -> Option<Vec<u8>>;
 
     /// Sends what the batch holds, for each connection what is its own, and empties the batch.
     /// What was meant for a connection that has been closed since is dropped. `made` is called
@@ -314,16 +318,6 @@ impl fmt::Debug for Waker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Waker")
     }
-}
-
-/// What is left of two parts of which so many bytes have been taken.
-fn rest_of(parts: [&[u8]; 2], taken: usize) -> Vec<u8> {
-    let [first, second] = parts;
-    let left = &first[taken.min(first.len())..];
-    let mut rest = Vec::with_capacity(first.len() + second.len() - taken);
-    rest.extend_from_slice(left);
-    rest.extend_from_slice(&second[taken.saturating_sub(first.len())..]);
-    rest
 }
 
 /// How much room a batch keeps, in bytes.
@@ -393,17 +387,5 @@ impl SendBatch {
         self.bytes.clear();
         self.bytes.shrink_to(BATCH_BYTES_KEPT);
         self.emptied = self.emptied.wrapping_add(1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rest_of;
-
-    #[test]
-    fn what_is_left_of_two_parts_begins_behind_what_was_taken() {
-        for taken in 0..=7 {
-            assert_eq!(rest_of([b"abc", b"defg"], taken), b"abcdefg"[taken..], "{taken}");
-        }
     }
 }

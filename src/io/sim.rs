@@ -347,8 +347,9 @@ impl Driver for Sim {
         self.echoes.push((token, self.buffer[range].to_vec()));
     }
 
-    fn send_parts(&mut self, token: Token, parts: [&[u8]; 2]) {
-        self.echoes.push((token, parts.concat()));
+    fn send_at_once(&mut self, token: Token, head: &[u8], bytes: Vec<u8>) -> Option<Vec<u8>> {
+        self.echoes.push((token, [head, &bytes].concat()));
+        Some(bytes)
     }
 
     fn flush(&mut self, batch: &mut SendBatch, mut made: impl FnMut(Token)) {
@@ -427,7 +428,7 @@ impl Driver for Sim {
                     let error = io::Error::from_raw_os_error(libc::EMFILE);
                     Completion::AcceptFailed { listener: 0, error }
                 }
-                Done::Sent(token, result) => Completion::Sent { token, result },
+                Done::Sent(token, result) => Completion::Sent { token, result, memory: Vec::new() },
                 Done::Closed(token) => Completion::Closed { token },
                 Done::Woken => Completion::Woken,
             });

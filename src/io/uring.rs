@@ -40,7 +40,7 @@ use self::{
     setup::{BUFFER_BYTES, BUFFERS, WHOLE_BUFFER_BYTES, WHOLE_BUFFERS, set_up},
     span::Span,
 };
-use super::{BATCH_BYTES_KEPT, SendBatch};
+use super::{BATCH_BYTES_KEPT, SendBatch, rest::Rest};
 
 /// The group of the receive buffers.
 const GROUP: u16 = 0;
@@ -70,7 +70,7 @@ struct Ring {
     batch: ManuallyDrop<SendBatch>,
     parts: Parts,
     /// What is left of sends, by user data.
-    rests: ManuallyDrop<HashMap<u64, Vec<u8>>>,
+    rests: ManuallyDrop<HashMap<u64, Rest>>,
     /// Completions that were taken to make room for others.
     taken: Vec<Event>,
     /// Since when the kernel has refused to take any operation.
@@ -224,15 +224,15 @@ impl Ring {
     pub(super) fn send(
         &mut self,
         socket: BorrowedFd<'_>,
-        bytes: Vec<u8>,
+        rest: Rest,
         user_data: u64,
     ) -> io::Result<()> {
         if self.has_send(user_data) {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
-        let send = send(socket, &bytes, flags);
-        self.rests.insert(user_data, bytes);
+        let send = send(socket, rest.left(), flags);
+        self.rests.insert(user_data, rest);
         self.push(send, user_data)
     }
 
@@ -242,7 +242,7 @@ impl Ring {
     }
 
     /// A [`send`](Self::send) has completed: gives back its bytes.
-    pub(super) fn finish(&mut self, event: Event) -> Option<Vec<u8>> {
+    pub(super) fn finish(&mut self, event: Event) -> Option<Rest> {
         self.rests.remove(&event.user_data)
     }
 

@@ -313,7 +313,10 @@ impl<D: Driver> Worker<D> {
                     self.fill(token);
                 }
                 Completion::ReceiveEnded { token, result } => self.receive_ended(token, result),
-                Completion::Sent { token, result } => self.sent_in_time(token, result),
+                Completion::Sent { token, result, memory } => {
+                    self.cx.keep(memory);
+                    self.sent_in_time(token, result);
+                }
                 Completion::Accepted { stream, peer, .. } => self.accepted(stream, peer),
                 Completion::Full { .. } => {
                     let tick = Tick::at(self.cx.desk.now);

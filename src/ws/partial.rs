@@ -227,9 +227,13 @@ impl Partial {
         !self.head.is_empty() || (self.message.is_some() && !self.frames.is_empty())
     }
 
-    /// The payload that the last event has lent.
-    pub(super) fn lent(&self) -> &[u8] {
-        &self.bytes[..self.lent]
+    /// Takes the payload that the last event has lent.
+    pub(super) fn take_lent(&mut self) -> Vec<u8> {
+        if self.lent < self.bytes.len() {
+            return self.bytes[..self.lent].to_vec();
+        }
+        self.lent = 0;
+        std::mem::take(&mut self.bytes)
     }
 
     /// How much memory this takes, in bytes.

@@ -276,9 +276,9 @@ impl Receiver {
         self.partial.as_ref().map_or(0, |partial| partial.backlog_bytes())
     }
 
-    /// The payload that the last event has lent from where it was put together, if it did.
-    pub fn lent(&self) -> &[u8] {
-        self.partial.as_ref().map_or(&[], |partial| partial.lent())
+    /// Takes the payload that the last event has lent from where it was put together, if it did.
+    pub fn take_lent(&mut self) -> Vec<u8> {
+        self.partial.as_mut().map_or_else(Vec::new, |partial| partial.take_lent())
     }
 
     /// Whether any memory is taken by what is incomplete or waits.

@@ -33,6 +33,11 @@ impl Workspace {
         self.blocks.limit = KEPT_BYTES.min(bytes);
     }
 
+    /// Keeps memory for long messages, if it is worth it and there is not enough.
+    pub fn keep(&mut self, memory: Vec<u8>) {
+        self.blocks.give(memory);
+    }
+
     /// Frees the memory in which long messages were put together, as far as none is there now.
     pub fn free_kept(&mut self) {
         self.blocks.free();

@@ -66,7 +66,7 @@ impl<'p, D: Driver> Loader<'p, D> {
                     let connection = &self.connections[token.index as usize];
                     self.failed.push((token, ended(result, connection.is_open())));
                 }
-                Completion::Sent { token, result } => self.sent(token, result),
+                Completion::Sent { token, result, .. } => self.sent(token, result),
                 Completion::Closed { token } => self.closed(token),
                 // Woken to look around; a client accepts nothing.
                 _ => {}

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use super::Epoll;
-use crate::io::{Token, Unsent, rest_of, sys};
+use crate::io::{Token, Unsent, rest::Rest, sys};
 
 /// Twelve bytes.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) enum Wants {
 #[derive(Debug)]
 pub(super) enum Waiting {
     Connect,
-    Send { bytes: Vec<u8>, sent: usize },
+    Send(Rest),
 }
 
 impl Epoll {
@@ -43,20 +43,28 @@ impl Epoll {
         (socket.generation == token.generation).then_some(socket)
     }
 
-    /// Sends two parts; what the kernel does not take of them waits.
-    pub(super) fn send_parts_now(&mut self, token: Token, parts: [&[u8]; 2]) {
-        let Some(socket) = Self::find(&self.sockets, token) else { return };
-        let bytes = parts.map(<[u8]>::len).iter().sum();
-        self.long_sends.begin(token, bytes, |token| Some(&Self::find(&self.sockets, token)?.fd));
-        match sys::send_parts(&socket.fd, parts) {
-            Ok(taken) => {
-                let bytes = rest_of(parts, taken);
-                if !bytes.is_empty() {
-                    self.unsent.push(Unsent { token, result: Ok(bytes.len()) });
-                    self.waiting.insert(token.index, Waiting::Send { bytes, sent: 0 });
+    /// Sends `head` and `bytes`, and keeps what the kernel does not take.
+    pub(super) fn send_with_head(
+        &mut self,
+        token: Token,
+        head: &[u8],
+        bytes: Vec<u8>,
+    ) -> Option<Vec<u8>> {
+        let Some(socket) = Self::find(&self.sockets, token) else { return Some(bytes) };
+        let fd = |token| Some(&Self::find(&self.sockets, token)?.fd);
+        self.long_sends.begin(token, head.len() + bytes.len(), fd);
+        let result = match sys::send_parts(&socket.fd, [head, &bytes]) {
+            Ok(taken) => match Rest::of(head, bytes, taken) {
+                Ok(rest) => {
+                    let left = rest.left().len();
+                    self.waiting.insert(token.index, Waiting::Send(rest));
+                    Ok(left)
                 }
-            }
-            Err(error) => self.unsent.push(Unsent { token, result: Err(error.into()) }),
-        }
+                Err(bytes) => return Some(bytes),
+            },
+            Err(error) => Err(error.into()),
+        };
+        self.unsent.push(Unsent { token, result });
+        None
     }
 }

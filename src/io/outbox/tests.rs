@@ -46,7 +46,7 @@ impl Bench {
             results += 1;
         }
         while let Some(completion) = self.driver.next() {
-            if let crate::io::Completion::Sent { token, result } = completion {
+            if let crate::io::Completion::Sent { token, result, .. } = completion {
                 self.outbox.sent(&mut self.driver, token, &mut self.state, &result);
             }
         }

@@ -344,9 +344,12 @@ impl Driver for Uring {
         }
     }
 
-    fn send_parts(&mut self, token: Token, parts: [&[u8]; 2]) {
-        let result = self.sockets.send_parts(token, parts, &mut self.ring);
-        self.note(result);
+    fn send_at_once(&mut self, token: Token, head: &[u8], bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let result = self.sockets.send_at_once(token, head, bytes, &mut self.ring);
+        result.unwrap_or_else(|error| {
+            self.note(Err(error));
+            None
+        })
     }
 
     fn flush(&mut self, batch: &mut SendBatch, made: impl FnMut(Token)) {
@@ -358,7 +361,7 @@ impl Driver for Uring {
     }
 
     fn send(&mut self, token: Token, bytes: Vec<u8>) {
-        let result = self.sockets.send(token, bytes, &mut self.ring);
+        let result = self.sockets.send(token, bytes.into(), &mut self.ring);
         self.note(result);
     }
 
@@ -412,7 +415,7 @@ impl Driver for Uring {
                 // What completed before the connection was closed is of no interest any more.
                 Done::Connected(token, _)
                 | Done::Readable(token)
-                | Done::Sent(token, _)
+                | Done::Sent(token, ..)
                 | Done::Ended(token, _)
                     if !self.sockets.is_open(token) =>
                 {
@@ -421,7 +424,9 @@ impl Driver for Uring {
                 Done::Connected(token, result) => Completion::Connected { token, result },
                 Done::Readable(token) => Completion::Readable { token },
                 Done::Ended(token, result) => Completion::ReceiveEnded { token, result },
-                Done::Sent(token, result) => Completion::Sent { token, result },
+                Done::Sent(token, result, rest) => {
+                    Completion::Sent { token, result, memory: rest.into_memory() }
+                }
             });
         }
         self.listeners.next()

@@ -20,7 +20,7 @@ use super::{
     socket::{Flow, Operation, Socket, Wants},
     tag::{self, Kind},
 };
-use crate::io::{OutputProgress, Token, Unsent, long_sends::LongSends, rest_of, sys};
+use crate::io::{OutputProgress, Token, Unsent, long_sends::LongSends, rest::Rest, sys};
 
 /// A connection from which nothing came for this long, or up to twice as long, is polled.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ pub(super) enum Done {
     Received(Token, Span),
     Readable(Token),
     Ended(Token, io::Result<()>),
-    Sent(Token, io::Result<()>),
+    Sent(Token, io::Result<()>, Rest),
     Closed(Token),
     Woken,
 }
@@ -339,7 +339,7 @@ impl Sockets {
             error if matches!(-error, libc::EAGAIN | libc::EINTR) => Ok(0),
             error => Err(io::Error::from_raw_os_error(-error)),
         };
-        let rest = taken.map(|taken| bytes.get(taken..).unwrap_or_default().to_vec());
+        let rest = taken.map(|taken| bytes.get(taken..).unwrap_or_default().to_vec().into());
         self.cut_short(token, rest, ring)
     }
 
@@ -356,41 +356,45 @@ impl Sockets {
         let Some(socket) = self.open(token) else { return Ok(()) };
         let bytes = &ring.bytes(span)[range];
         let rest = match sys::send(&socket.fd, bytes) {
-            Ok(taken) => Ok(bytes[taken..].to_vec()),
+            Ok(taken) => Ok(bytes[taken..].to_vec().into()),
             Err(error) => Err(error.into()),
         };
         self.cut_short(token, rest, ring)
     }
 
-    pub(super) fn send_parts(
+    pub(super) fn send_at_once(
         &mut self,
         token: Token,
-        parts: [&[u8]; 2],
+        head: &[u8],
+        bytes: Vec<u8>,
         ring: &mut Ring,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Vec<u8>>> {
         let Self { places, long_sends, .. } = self;
         let open = |token| Self::find(places, token).filter(|socket| socket.wants != Wants::Close);
-        let Some(socket) = open(token) else { return Ok(()) };
-        let bytes = parts.map(<[u8]>::len).iter().sum();
-        long_sends.begin(token, bytes, |token| Some(&open(token)?.fd));
-        let rest = match sys::send_parts(&socket.fd, parts) {
-            Ok(taken) => Ok(rest_of(parts, taken)),
+        let Some(socket) = open(token) else { return Ok(Some(bytes)) };
+        long_sends.begin(token, head.len() + bytes.len(), |token| Some(&open(token)?.fd));
+        let rest = match sys::send_parts(&socket.fd, [head, &bytes]) {
+            Ok(taken) => match Rest::of(head, bytes, taken) {
+                Ok(rest) => Ok(rest),
+                Err(bytes) => return Ok(Some(bytes)),
+            },
             Err(error) => Err(error.into()),
         };
-        self.cut_short(token, rest, ring)
+        self.cut_short(token, rest, ring)?;
+        Ok(None)
     }
 
     /// Of what was to be sent at once, this is left; or no more will be taken.
     fn cut_short(
         &mut self,
         token: Token,
-        rest: io::Result<Vec<u8>>,
+        rest: io::Result<Rest>,
         ring: &mut Ring,
     ) -> io::Result<()> {
         match rest {
-            Ok(rest) if rest.is_empty() => Ok(()),
+            Ok(rest) if rest.left().is_empty() => Ok(()),
             Ok(rest) => {
-                self.unsent.push(Unsent { token, result: Ok(rest.len()) });
+                self.unsent.push(Unsent { token, result: Ok(rest.left().len()) });
                 self.send(token, rest, ring)
             }
             Err(error) => {
@@ -412,22 +416,25 @@ impl Sockets {
     }
 
     /// Sends bytes, however long that takes.
-    pub(super) fn send(&mut self, token: Token, bytes: Vec<u8>, ring: &mut Ring) -> io::Result<()> {
+    pub(super) fn send(&mut self, token: Token, rest: Rest, ring: &mut Ring) -> io::Result<()> {
         let Some(socket) = self.open(token) else { return Ok(()) };
-        ring.send(socket.fd.as_fd(), bytes, Kind::Send.tag(token))
+        ring.send(socket.fd.as_fd(), rest, Kind::Send.tag(token))
     }
 
     fn sent(&mut self, event: Event, ring: &mut Ring) -> io::Result<()> {
-        let bytes = ring.finish(event).unwrap_or_default();
+        let mut rest = ring.finish(event).unwrap_or_default();
         let Some((token, _)) = self.of(event.user_data) else { return Ok(()) };
         let result = match event.result {
-            taken @ 0.. if (taken as usize) < bytes.len() => {
-                return self.send(token, bytes[taken as usize..].to_vec(), ring);
+            taken @ 0.. => {
+                rest.take(taken as usize);
+                if !rest.left().is_empty() {
+                    return self.send(token, rest, ring);
+                }
+                Ok(())
             }
-            0.. => Ok(()),
             error => Err(io::Error::from_raw_os_error(-error)),
         };
-        self.done.push_back(Done::Sent(token, result));
+        self.done.push_back(Done::Sent(token, result, rest));
         Ok(())
     }
 

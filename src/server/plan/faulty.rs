@@ -106,8 +106,8 @@ impl<D: Driver> Driver for Faulty<D> {
     fn send_back(&mut self, token: Token, range: Range<usize>) {
         self.0.send_back(token, range);
     }
-    fn send_parts(&mut self, token: Token, parts: [&[u8]; 2]) {
-        self.0.send_parts(token, parts);
+    fn send_at_once(&mut self, token: Token, head: &[u8], bytes: Vec<u8>) -> Option<Vec<u8>> {
+        self.0.send_at_once(token, head, bytes)
     }
 
     fn flush(&mut self, batch: &mut SendBatch, made: impl FnMut(Token)) {

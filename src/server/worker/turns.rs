@@ -90,8 +90,10 @@ impl<D: Driver> Worker<D> {
     #[inline(never)]
     pub(super) fn cut(&mut self, token: Token) {
         let Some(connection) = self.connections.get(token) else { return };
-        if let Some(header) = connection.place_kept(&mut self.cx.desk) {
-            self.driver.send_parts(token, [&header, connection.kept()]);
+        if let Some((header, message)) = connection.place_kept(&mut self.cx.desk)
+            && let Some(memory) = self.driver.send_at_once(token, &header, message)
+        {
+            self.cx.keep(memory);
         }
         self.held.cut(token, &self.cx.desk.left_kept);
         self.cx.desk.left_kept.clear();
