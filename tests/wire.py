@@ -1,4 +1,4 @@
-"""What the clients of a soak run put on the wire: handshakes and frames."""
+"""What clients written in Python put on the wire: handshakes and frames."""
 
 import struct
 import zlib
