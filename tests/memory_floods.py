@@ -60,7 +60,7 @@ def mebibytes(server, key):
 
 
 def connect(port):
-    """A connection that has sent its handshake."""
+    """A connection that has sent its handshake and not read the answer."""
     client = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
     client.sendall(wire.handshake())
     return client
@@ -68,10 +68,7 @@ def connect(port):
 
 def neighbour(port, pipe):
     """Sends small messages one after the other until told to stop; sends back how long each took."""
-    client = connect(port)
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += client.recv(1)
+    client = wire.connect(port)
     pipe.send("ready")
     data, waits = message(20), []
     while not pipe.poll():
