@@ -19,10 +19,11 @@ import os
 import resource
 import selectors
 import socket
-import struct
-import subprocess
 import sys
 import time
+
+import wire
+from server import Server
 
 BUDGET_MIB = 512
 ADDRESS_SPACE = 2 << 30
@@ -32,72 +33,47 @@ FLOOD_TIME = 8
 SETTLE_TIME = 5
 DEADLINE = 20
 
-UPGRADE = (
-    b"GET /echo HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
 
-
-def frame(length):
-    """A binary message of so many bytes, masked with zeros."""
-    if length < 126:
-        head = bytes([0x82, 0x80 | length])
-    elif length < 1 << 16:
-        head = bytes([0x82, 0x80 | 126]) + struct.pack(">H", length)
-    else:
-        head = bytes([0x82, 0x80 | 127]) + struct.pack(">Q", length)
-    return head + bytes(4) + b"x" * length
+def message(length):
+    return wire.frame(wire.BINARY, b"x" * length)
 
 
 FLOODS = {
-    "never": (2_000, frame(1 << 20) * 3),
-    "pipeline": (10_000, frame(1 << 16) * 40),
-    "partial": (1_000, frame(16 << 20)[:-1]),
+    "never": (2_000, message(1 << 20) * 3),
+    "pipeline": (10_000, message(1 << 16) * 40),
+    "partial": (1_000, message(16 << 20)[:-1]),
 }
 
 
-class Server:
-    """A server in a process of its own, with a limit on its address space."""
+def start(command):
+    """A server with a limit on its address space."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    options = ["--workers", "1", "--quiet", "--memory", f"{BUDGET_MIB}m"]
+    return Server([*command, *options], preexec=limit)
 
-    def __init__(self, command):
-        command = [*command, "--listen", "127.0.0.1:0", "--workers", "1", "--quiet"]
-        command += ["--memory", f"{BUDGET_MIB}m"]
-        limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, preexec_fn=limit
-        )
-        self.port = int(self.process.stdout.readline().rsplit(":", 1)[1])
 
-    def memory(self, key):
-        """A line of the process's status, in MiB."""
-        with open(f"/proc/{self.process.pid}/status") as status:
-            for line in status:
-                if line.startswith(key):
-                    return int(line.split()[1]) / 1024
+def mebibytes(server, key):
+    size = server.memory(key)
+    if size is None:
         sys.exit("memory_floods: the server has ended")
+    return size / (1 << 20)
 
-    def connect(self):
-        client = socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
-        client.sendall(UPGRADE)
-        return client
 
-    def stop(self):
-        self.process.terminate()
-        return self.process.wait(DEADLINE)
+def connect(port):
+    """A connection that has sent its handshake and not read the answer."""
+    client = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+    client.sendall(wire.handshake())
+    return client
 
 
 def neighbour(port, pipe):
     """Sends small messages one after the other until told to stop; sends back how long each took."""
-    client = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
-    client.sendall(UPGRADE)
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += client.recv(1)
+    client = wire.connect(port)
     pipe.send("ready")
-    message, waits = frame(20), []
+    data, waits = message(20), []
     while not pipe.poll():
         start = time.monotonic()
-        client.sendall(message)
+        client.sendall(data)
         echo = client.recv(22, socket.MSG_WAITALL)
         if len(echo) != 22:
             pipe.send("cut off")
@@ -145,7 +121,7 @@ def flood(server, count, data):
                 selector.modify(peer.client, selectors.EVENT_WRITE, peer)
 
     for number in range(count):
-        peer = Peer(server.connect())
+        peer = Peer(connect(server.port))
         peers.append(peer)
         selector.register(peer.client, selectors.EVENT_READ, peer)
         if number % 50 == 49:
@@ -162,21 +138,24 @@ def run(name, command, most):
     """One flood; what is wrong."""
     count, data = FLOODS[name]
     count = min(count, most)
-    server = Server(command)
+    server = start(command)
     pipe, other = multiprocessing.Pipe()
     process = multiprocessing.Process(target=neighbour, args=(server.port, other))
     process.start()
     assert pipe.recv() == "ready"
-    start = server.memory("VmRSS")
+    before = mebibytes(server, "VmRSS")
     counts = flood(server, count, data)
-    peak = server.memory("VmHWM")
+    peak = mebibytes(server, "VmHWM")
     pipe.send("stop")
     waits = pipe.recv()
     process.join()
     time.sleep(SETTLE_TIME)
-    left = server.memory("VmRSS") - start
-    status = server.stop()
+    left = mebibytes(server, "VmRSS") - before
     faults = []
+    try:
+        server.stop(DEADLINE)
+    except RuntimeError as error:
+        faults.append(str(error))
     if waits == "cut off":
         faults.append("the neighbour was cut off")
         waits = [0]
@@ -184,8 +163,6 @@ def run(name, command, most):
         faults.append(f"it took {peak:.0f} MiB")
     if left > LEFT_MIB:
         faults.append(f"{left:.0f} MiB stayed")
-    if status != 0:
-        faults.append(f"it ended with {status}")
     print(
         f"{name}: {count} peers, {counts['refused']} refused, {counts['ended']} ended; "
         f"{peak:.0f} MiB at most, {left:.0f} MiB left; neighbour: {len(waits)} echoes, "

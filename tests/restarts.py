@@ -13,12 +13,14 @@ either. Both are done in a network namespace of its own, which takes root or use
 import argparse
 import multiprocessing
 import os
-import signal
 import socket
 import struct
 import subprocess
 import sys
 import time
+
+import wire
+from server import Server
 
 CLIENTS = 2
 PORT = 8181
@@ -28,10 +30,6 @@ PAUSE = 0.1
 INSIDE = "WIRELOOP_RESTARTS_INSIDE"
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-UPGRADE = (
-    b"GET /echo HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
 
 
 class Counts(dict):
@@ -75,7 +73,7 @@ def connection(request, status):
 def client(number, is_over, results):
     """Makes connections until the end."""
     counts = Counts()
-    kinds = [(GET, b"HTTP/1.1 200 "), (UPGRADE, b"HTTP/1.1 101 ")]
+    kinds = [(GET, b"HTTP/1.1 200 "), (wire.handshake(), b"HTTP/1.1 101 ")]
     try:
         while not is_over.is_set():
             counts[connection(*kinds[number % 2])] += 1
@@ -86,24 +84,7 @@ def client(number, is_over, results):
 
 
 def start(command):
-    """Starts a server; it serves when it says that it listens."""
-    server = subprocess.Popen(
-        [*command, "--quiet", "--share-address", "--listen", f"127.0.0.1:{PORT}"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-    )
-    line = server.stdout.readline()
-    if not line.startswith(b"listening on"):
-        server.kill()
-        sys.exit(f"the server said {line!r} and ended with {server.wait()}")
-    return server
-
-
-def stop(server):
-    server.send_signal(signal.SIGTERM)
-    code = server.wait(DEADLINE)
-    if code != 0:
-        sys.exit(f"the server ended with {code}")
+    return Server([*command, "--quiet", "--share-address"], PORT)
 
 
 def restarts(command, count):
@@ -123,7 +104,7 @@ def restarts(command, count):
         # It says that it listens before all of its workers do.
         time.sleep(PAUSE)
         stopped = time.monotonic()
-        stop(server)
+        server.stop(DEADLINE)
         slowest = max(slowest, time.monotonic() - stopped)
         server = new
     is_over.set()
@@ -133,7 +114,7 @@ def restarts(command, count):
             sys.exit(f"a client failed: {result}")
         counts.add(result)
     rate = sum(counts.values()) / (time.monotonic() - begun)
-    stop(server)
+    server.stop(DEADLINE)
     return counts, rate, slowest
 
 

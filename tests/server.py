@@ -18,9 +18,14 @@ STOP_SECONDS = 10
 class Server:
     """A running server. `url` is http://HOST:PORT; leaving the `with` block stops it."""
 
-    def __init__(self, command, port=0):
-        command = [*command, "--listen", f"127.0.0.1:{port}"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    def __init__(self, command, port=0, preexec=None, stderr=None):
+        self.process = subprocess.Popen(
+            [*command, "--listen", f"127.0.0.1:{port}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            preexec_fn=preexec,
+        )
         try:
             self.url = self._listening_url()
         except BaseException:
@@ -50,15 +55,21 @@ class Server:
     def websocket(self, path="/echo"):
         return "ws" + self.url.removeprefix("http") + path
 
-    def stop(self):
+    def memory(self, key):
+        """A size in bytes from /proc/PID/status, such as VmRSS; None if the server has ended."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            match = re.search(rf"^{key}:\s+(\d+) kB$", status.read(), re.M)
+        return int(match[1]) << 10 if match else None
+
+    def stop(self, seconds=STOP_SECONDS):
         """Stops it as a service manager would, and insists on a clean end."""
         self.process.terminate()
         try:
-            code = self.process.wait(STOP_SECONDS)
+            code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise RuntimeError(f"the server ran on for {STOP_SECONDS} s after SIGTERM") from None
+            raise RuntimeError(f"the server ran on for {seconds} s after SIGTERM") from None
         if code != 0:
             raise RuntimeError(f"the server ended with code {code}")
 

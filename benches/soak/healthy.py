@@ -10,11 +10,13 @@ connection is checked by one more echo, and the last line has `done`.
 
 import asyncio
 import json
+import pathlib
 import random
 import sys
 import time
 import zlib
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
 import orders
 import wire
 

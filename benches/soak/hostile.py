@@ -11,11 +11,13 @@ import asyncio
 import collections
 import itertools
 import json
+import pathlib
 import random
 import socket
 import struct
 import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
 import orders
 import wire
 

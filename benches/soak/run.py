@@ -20,7 +20,6 @@ import json
 import os
 import pathlib
 import random
-import re
 import signal
 import socket
 import subprocess
@@ -28,6 +27,9 @@ import sys
 import tempfile
 import threading
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
+from server import Server
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release"
@@ -50,29 +52,19 @@ MINUTES_MIN = 5
 Record = collections.namedtuple("Record", "at low high")
 
 
-class Server:
+class PinnedServer(Server):
     """A server on processor 0, with its log in a file."""
 
     def __init__(self, driver, port, is_shared, log):
-        command = [TARGET / "wireloop", "--listen", f"127.0.0.1:{port}", "--workers", "1"]
-        command += ["--driver", driver] + ["--share-address"] * is_shared
+        command = [TARGET / "wireloop", "--workers", "1", "--driver", driver]
+        command += ["--share-address"] * is_shared
         allowed = os.sched_getaffinity(0)
-        # It inherits what this process may use.
+        # It inherits what this thread may use.
         os.sched_setaffinity(0, {processors()[0]})
         try:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+            super().__init__(command, port, stderr=log)
         finally:
             os.sched_setaffinity(0, allowed)
-        line = self.process.stdout.readline().decode()
-        match = re.fullmatch(r"listening on http://[^ ]+:(\d+)\n", line)
-        if not match:
-            sys.exit("soak: the server did not start")
-        self.port = int(match[1])
-
-    def resident_bytes(self):
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        match = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.M)
-        return int(match[1]) << 10 if match else None
 
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -81,17 +73,14 @@ class Server:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
-    def stop(self):
+    def end(self):
         """Ends it in good order; what was wrong with that."""
         self.process.send_signal(signal.SIGCONT)
-        self.process.terminate()
         try:
-            code = self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            return f"a server ran on for {STOP_SECONDS} s after SIGTERM"
-        return f"a server ended with {code}" if code else None
+            self.stop(STOP_SECONDS)
+        except RuntimeError as error:
+            return str(error)
+        return None
 
 
 class Clients:
@@ -147,7 +136,7 @@ class Course:
         self.records, self.readings = [], []
 
     def read(self, server):
-        self.readings.append(server.resident_bytes())
+        self.readings.append(server.memory("VmRSS"))
 
     def record(self, at):
         known = [reading for reading in self.readings if reading]
@@ -217,7 +206,7 @@ class Restarts(threading.Thread):
         while not self.over.wait(self.random.uniform(*BETWEEN_RESTARTS)):
             server = self.begin()
             self.over.wait(self.random.uniform(*BETWEEN_RESTARTS))
-            if fault := server.stop():
+            if fault := server.end():
                 self.faults.append(fault)
             self.count += 1
 
@@ -252,7 +241,7 @@ class Run:
         return self.judge(healthy.said, hostile.said)
 
     def start(self, port):
-        return Server(self.arguments.driver, port, self.arguments.share_address, self.log)
+        return PinnedServer(self.arguments.driver, port, self.arguments.share_address, self.log)
 
     def watch(self, healthy, hostile):
         """Lets all of it go on for as long as the run lasts."""
@@ -308,7 +297,7 @@ class Run:
         healthy.end()
         if not healthy.wait_for("done", END_SECONDS):
             self.faults.append(f"healthy clients had not ended after {END_SECONDS} s")
-        if fault := self.server.stop():
+        if fault := self.server.end():
             self.faults.append(fault)
 
     def judge(self, healthy, hostile):

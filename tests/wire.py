@@ -1,5 +1,6 @@
-"""What the clients of a soak run put on the wire: handshakes and frames."""
+"""What clients written in Python put on the wire: handshakes and frames."""
 
+import socket
 import struct
 import zlib
 
@@ -16,6 +17,22 @@ def handshake(headers=""):
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
         f"{headers}\r\n"
     ).encode()
+
+
+def connect(port, headers="", source="127.0.0.1", seconds=20):
+    """A connection to the route that echoes, after the handshake."""
+    client = socket.create_connection(("127.0.0.1", port), seconds, (source, 0))
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.sendall(handshake(headers))
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        received = client.recv(4096)
+        if not received:
+            raise ConnectionError(f"the handshake was answered with {answer[:200]!r}")
+        answer += received
+    if not answer.startswith(b"HTTP/1.1 101 "):
+        raise ConnectionError(f"the handshake was answered with {answer[:200]!r}")
+    return client
 
 
 def frame(opcode, payload=b"", final=True, compressed=False, key=b"\0\0\0\0", length=None):
