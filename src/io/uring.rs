@@ -22,6 +22,7 @@ mod driver;
 mod enter;
 mod event;
 mod proof;
+mod quiet;
 mod setup;
 mod socket;
 mod sockets;

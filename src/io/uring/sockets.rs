@@ -22,16 +22,13 @@ use super::{
 };
 use crate::io::{OutputProgress, Token, Unsent, long_sends::LongSends, rest::Rest, sys};
 
-/// A connection from which nothing came for this long, or up to twice as long, is polled.
-const QUIET_AFTER: Duration = Duration::from_secs(1);
-
 /// How many connections in bulk a pass receives from: each may take one of the 16 buffers.
 const BULK_PER_PASS: usize = 8;
 
 /// The connections of a driver.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    places: Vec<Option<Socket>>,
+    pub(super) places: Vec<Option<Socket>>,
     /// Connections whose receive ended because there was no buffer. They are the first to be
     /// received from in the next pass.
     starved: Vec<Token>,
@@ -40,9 +37,11 @@ pub(super) struct Sockets {
     /// Connections that are closed when their operations have ended.
     closing: Vec<Token>,
     /// Connections with an armed receive.
-    busy: Vec<Token>,
+    pub(super) busy: Vec<Token>,
     /// When those that are quiet are looked for.
-    look: Option<Duration>,
+    pub(super) look: Option<Duration>,
+    /// Those that were found, and are yet to be polled.
+    pub(super) quiet: Vec<Token>,
     pub(super) done: VecDeque<Done>,
     /// What the next wait reports.
     pub(super) unsent: Vec<Unsent>,
@@ -176,7 +175,7 @@ impl Sockets {
         Ok(starved.len())
     }
 
-    fn note_busy(&mut self, token: Token) {
+    pub(super) fn note_busy(&mut self, token: Token) {
         if let Some(socket) = self.open(token)
             && !std::mem::replace(&mut socket.is_busy, true)
         {
@@ -203,41 +202,6 @@ impl Sockets {
     /// last second.
     pub(super) fn active(&self) -> usize {
         self.busy.len()
-    }
-
-    /// When the next look for quiet connections is.
-    pub(super) fn next_look(&self) -> Option<Duration> {
-        self.look
-    }
-
-    /// Looks, now and then, for connections that have become quiet, and polls them.
-    pub(super) fn look_for_quiet(&mut self, now: Duration, ring: &mut Ring) -> io::Result<()> {
-        if self.look.map_or(self.busy.is_empty(), |look| now < look) {
-            return Ok(());
-        }
-        let mut busy = std::mem::take(&mut self.busy);
-        let mut quiet = Vec::new();
-        busy.retain(|&token| {
-            let Some(socket) = self.open(token) else { return false };
-            let is_received_from = socket.operation == Operation::Receive;
-            let was_quiet = socket.flow == Flow::Quiet;
-            if is_received_from {
-                socket.flow = Flow::Quiet;
-            }
-            if was_quiet && is_received_from {
-                quiet.push(token);
-            }
-            socket.is_busy = is_received_from && !was_quiet;
-            socket.is_busy
-        });
-        self.busy = busy;
-        self.look = (!self.busy.is_empty()).then(|| now + QUIET_AFTER);
-        for token in quiet {
-            if let Some(socket) = self.open(token) {
-                socket.disarm(token, ring)?;
-            }
-        }
-        Ok(())
     }
 
     /// Does what follows from a completion.
@@ -484,36 +448,5 @@ impl Sockets {
             }
             is_in_use
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixStream;
-
-    use super::*;
-    use crate::io::uring::setup::UringFeatures;
-
-    const TOKEN: Token = Token { index: 0, generation: 1 };
-
-    /// Cost only: a connection that is looked at too often would be polled between any two messages.
-    #[test]
-    fn quiet_connections_are_looked_for_once_a_second() {
-        let mut ring = Ring::new(UringFeatures::ALL).expect("the tests need io_uring");
-        let (near, _far) = UnixStream::pair().unwrap();
-        let mut sockets = Sockets::default();
-        sockets.add(TOKEN, near.into());
-        sockets.receive(TOKEN, &mut ring).unwrap();
-        let start = Duration::from_secs(7);
-        sockets.look_for_quiet(start, &mut ring).unwrap();
-        assert_eq!(sockets.next_look(), Some(start + QUIET_AFTER));
-        for early in [Duration::ZERO, QUIET_AFTER - Duration::from_nanos(1)] {
-            sockets.look_for_quiet(start + early, &mut ring).unwrap();
-            assert_eq!(sockets.next_look(), Some(start + QUIET_AFTER));
-            assert_eq!(sockets.open(TOKEN).unwrap().operation, Operation::Receive);
-        }
-        sockets.look_for_quiet(start + QUIET_AFTER, &mut ring).unwrap();
-        assert_eq!(sockets.open(TOKEN).unwrap().operation, Operation::Cancelled);
-        assert_eq!(sockets.next_look(), None, "there is no other connection");
     }
 }
