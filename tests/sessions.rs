@@ -6,8 +6,8 @@ mod support;
 use std::{sync::mpsc, thread, time::Duration};
 
 use support::{
-    BINARY, CONTINUATION, Client, Events, Log, PING, PONG, Script, TEXT, config, frame, script,
-    serve, serve_with,
+    BINARY, CONTINUATION, Client, DEADLINE, Events, Log, PING, PONG, Script, TEXT, config, frame,
+    script, serve, serve_with,
 };
 use wireloop::{Error, Handle, Received, Routes, Session, Socket};
 
@@ -431,4 +431,29 @@ impl Session for RoundTrip {
             }
         });
     }
+}
+/// However many they are: a session that leaves them to be called does not go on after the end.
+#[test]
+fn every_send_that_waits_when_the_connection_breaks_is_completed() {
+    const SENDS: usize = 5000;
+    let (completed, completions) = mpsc::channel();
+    let routes = || {
+        let completed = completed.clone();
+        script(move |socket| {
+            for _ in 0..SENDS {
+                let completed = completed.clone();
+                socket.send_binary(&[0; 4000], move |_, _, result| {
+                    completed.send(result.is_ok()).expect("the test goes on");
+                });
+            }
+        })
+    };
+    let limits = config(|config| config.send_queue_bytes = 64 << 20);
+    serve_with(limits, routes, |server| {
+        drop(server.upgrade("/"));
+        let results: Vec<bool> = (0..SENDS)
+            .map(|_| completions.recv_timeout(DEADLINE).expect("each is completed"))
+            .collect();
+        assert!(results.iter().filter(|is_sent| !**is_sent).count() > 1000);
+    });
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// How many completions of a session are called once a Close frame has been sent, when every send
 /// is refused, before the peer is listened to. After the end, a session that goes on regardless is
-/// dropped then.
+/// dropped when it has been called so many times more than is due.
 const CLOSING_CALLS_MAX: usize = 1000;
 
 /// A WebSocket connection.
@@ -212,10 +212,11 @@ fn wind_up(
     rules: &Rules,
     workspace: &mut Workspace,
 ) -> Progress {
-    for _ in 0..CLOSING_CALLS_MAX {
-        if channel.link.is_broken() {
-            session.fail_sends();
-        }
+    if channel.link.is_broken() {
+        session.fail_sends();
+    }
+    let due = session.completions() + 2 * receiver.backlog_frames();
+    for _ in 0..due + CLOSING_CALLS_MAX {
         if session.run_next(channel) || refuses_read(session, receiver, channel) {
             continue;
         }

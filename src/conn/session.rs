@@ -66,6 +66,9 @@ pub(crate) trait AnySession {
     /// Calls the oldest completion, if it is due. Whether it was.
     fn run_next(&mut self, channel: &mut Channel<'_>) -> bool;
 
+    /// How many completions have not been called.
+    fn completions(&self) -> usize;
+
     /// Makes all sends that have not completed fail with [`Error::Closed`].
     fn fail_sends(&mut self);
 }

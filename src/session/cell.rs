@@ -183,6 +183,10 @@ impl<S: Session> AnySession for SessionCell<S> {
         true
     }
 
+    fn completions(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.len())
+    }
+
     fn fail_sends(&mut self) {
         for completion in self.waiting.iter_mut().flat_map(|waiting| waiting.iter_mut()) {
             replace_with(completion, |completion| match completion {

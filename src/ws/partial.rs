@@ -221,6 +221,10 @@ impl Partial {
         self.bytes.len() - self.lent + self.frames.len() * size_of::<Frame>()
     }
 
+    pub(super) fn backlog_frames(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Whether the end of what is kept has yet to arrive. Frames that have been delivered are kept
     /// no more.
     pub(super) fn is_incomplete(&self) -> bool {

@@ -276,6 +276,11 @@ impl Receiver {
         self.partial.as_ref().map_or(0, |partial| partial.backlog_bytes())
     }
 
+    /// How many frames wait for a reader, of which some may be one message.
+    pub fn backlog_frames(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.backlog_frames())
+    }
+
     /// Takes the payload that the last event has lent from where it was put together, if it did.
     pub fn take_lent(&mut self) -> Vec<u8> {
         self.partial.as_mut().map_or_else(Vec::new, |partial| partial.take_lent())
