@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-use support::{BINARY, Client, serve_at_once};
-use wireloop::{Config, Received, Routes, Session, Socket};
+use support::{BINARY, Client, serve, serve_at_once};
+use wireloop::{Config, Received, Routes, Session, Socket, io::sys};
 
 /// How many messages take long, and how long a message is: so much that a driver's pass receives
 /// only some of them.
@@ -90,5 +90,50 @@ fn what_is_quick_waits_for_few_that_take_long_however_many_came_before_it() {
         let (_, count) = quick.read_any_frame();
         let count: usize = String::from_utf8_lossy(&count).parse().expect("it is a number");
         assert!(count <= BEFORE_MAX, "{count} came before it");
+    });
+}
+
+/// How many connections are failed at once, by a frame that is not masked.
+const ERRORS: usize = 2000;
+const UNMASKED: &[u8] = b"\x82\x01x";
+
+/// Whether something has arrived that the client has not read.
+fn has_input(client: &Client) -> bool {
+    let socket = client.socket();
+    socket.set_nonblocking(true).expect("it is open");
+    let has_input = socket.peek(&mut [0]).is_ok_and(|bytes| bytes > 0);
+    socket.set_nonblocking(false).expect("it is open");
+    has_input
+}
+
+#[test]
+fn connections_that_are_failed_are_closed_after_what_came_with_them_was_answered() {
+    let routes = || {
+        let count = Arc::new(AtomicUsize::new(0));
+        let slow = Arc::clone(&count);
+        Routes::new()
+            .websocket("/slow", move |_, protocols| {
+                Ok(protocols.none().session(Slow(Arc::clone(&slow))))
+            })
+            .websocket("/", move |_, protocols| {
+                Ok(protocols.none().session(Quick(Arc::clone(&count))))
+            })
+    };
+    sys::raise_file_limit();
+    serve(routes, |server| {
+        let mut first = server.upgrade("/slow");
+        let mut wrong: Vec<Client> = (0..ERRORS).map(|_| server.upgrade("/")).collect();
+        let mut quick = server.upgrade("/");
+        first.send_frame(true, BINARY, b"keep it busy");
+        for client in &mut wrong {
+            client.send_raw(UNMASKED);
+        }
+        quick.send_text("how many?");
+        quick.read_any_frame();
+        let closed = wrong.iter().filter(|client| has_input(client)).count();
+        assert!(closed < ERRORS / 2, "{closed} were closed before it");
+        for client in &mut wrong {
+            client.expect_close(1002);
+        }
     });
 }

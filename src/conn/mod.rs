@@ -24,6 +24,7 @@ mod ping;
 mod progress;
 mod session;
 mod slab;
+mod termination;
 mod tick;
 
 pub use inbox::{Handle, HandleError};
@@ -37,6 +38,7 @@ pub(crate) use memory::Memory;
 pub(crate) use progress::Output;
 pub(crate) use session::AnySession;
 pub(crate) use slab::Connections;
+pub(crate) use termination::Step;
 pub(crate) use tick::Tick;
 
 use self::{
@@ -44,6 +46,7 @@ use self::{
     channel::End,
     opening::{Opened, Opening, Phase},
     progress::{Measured, Meter, MinRate},
+    termination::Termination,
 };
 use crate::{
     Error,
@@ -52,15 +55,6 @@ use crate::{
     io::SendState,
     ws::{CloseCode, CloseFrame, Input},
 };
-
-/// What is to be done to the socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// End our direction; the peer's goes on until it ends.
-    Shutdown,
-    /// Close it.
-    Close,
-}
 
 /// A connection, from the moment it was accepted until its socket is closed: one cache line.
 #[derive(Debug)]
@@ -117,17 +111,6 @@ enum State {
     Active(Active),
     /// Nobody is to be told anything any more: output is flushed, then the socket is closed.
     Terminating(Termination),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Termination {
-    /// The last output is being sent.
-    Flushing,
-    /// Our direction is shut down. What arrives is dropped until the peer ends too, so that no
-    /// reset destroys what it has not read yet (RFC 6455 section 7.1.1).
-    Draining,
-    /// The driver closes the socket.
-    Closing,
 }
 
 impl Connection {
@@ -345,28 +328,6 @@ impl Connection {
         }
     }
 
-    /// What is to be done to the socket next, once.
-    pub(crate) fn next_step(&mut self, now: Tick) -> Option<Step> {
-        let State::Terminating(termination) = &mut self.state else { return None };
-        let (next, step) = match termination {
-            Termination::Closing => return None,
-            _ if self.incoming == Incoming::Broken => (Termination::Closing, Step::Close),
-            Termination::Flushing | Termination::Draining if self.incoming == Incoming::Ended => {
-                if !self.output.is_idle() {
-                    return None;
-                }
-                (Termination::Closing, Step::Close)
-            }
-            Termination::Flushing if self.output.is_idle() => {
-                (Termination::Draining, Step::Shutdown)
-            }
-            Termination::Flushing | Termination::Draining => return None,
-        };
-        *termination = next;
-        self.since = now;
-        Some(step)
-    }
-
     fn wants_receive(&self, pending_bytes: usize) -> bool {
         if matches!(self.incoming, Incoming::Ended | Incoming::Broken) {
             return false;
@@ -444,17 +405,6 @@ impl Connection {
             if progress == Progress::Finished {
                 self.terminate(cx.tick());
             }
-        }
-    }
-
-    /// The one way to an end: nobody is told anything more, what was to be told has been.
-    fn terminate(&mut self, now: Tick) {
-        self.since = now;
-        self.measured = Measured::Nothing;
-        let ended = std::mem::replace(&mut self.state, State::Terminating(Termination::Flushing));
-        // What a session or the source of a response owns is the application's.
-        if catch_unwind(AssertUnwindSafe(|| drop(ended))).is_err() {
-            tracing::error!("a session or a source panicked while it was dropped");
         }
     }
 

@@ -222,16 +222,36 @@ impl Outbox {
         }
     }
 
+    /// Ends the output of the connection, which others need not wait for: it is sent by
+    /// [`sent`](Self::sent). Returns whether that is still to be called; it is anyway for a connection
+    /// of which something is in flight.
+    pub fn postpone(&mut self, state: &mut SendState) -> bool {
+        let Scope { token, start, .. } = self.scope;
+        let is_first = state.is_idle() && self.scope_bytes() > 0;
+        if self.scope_bytes() > 0 {
+            self.queue(token, start);
+        }
+        if is_first {
+            state.stage = Stage::Batched;
+        }
+        is_first
+    }
+
     /// A batch holds one send of each connection: what comes after it waits.
     #[inline(never)]
     fn submit_later(&mut self, state: &mut SendState) {
         let Scope { token, start, .. } = self.scope;
-        let queue = self.queues.entry(token).or_default();
-        queue.waiting.extend_from_slice(&self.batch.bytes[start..]);
-        self.batch.bytes.truncate(start);
+        self.queue(token, start);
         if state.is_idle() {
             self.await_result(state);
         }
+    }
+
+    /// Lets what the batch holds from `start` on wait for the connection's peer.
+    fn queue(&mut self, token: Token, start: usize) {
+        let queue = self.queues.entry(token).or_default();
+        queue.waiting.extend_from_slice(&self.batch.bytes[start..]);
+        self.batch.bytes.truncate(start);
     }
 
     /// Whether the connection can send with the batch: nothing is in flight, and the batch has

@@ -60,6 +60,10 @@ pub struct Worker<D: Driver> {
     has_commands: bool,
     /// Connections that have yet to be ended, and how.
     ending: Vec<Token>,
+    /// WebSockets whose last frames have yet to be sent.
+    closing: VecDeque<Token>,
+    /// How many others there were in this pass.
+    parted: usize,
     /// Connections that are to be ended for want of memory, the largest first.
     shedding: VecDeque<Token>,
     /// Passes in which memory was short.
@@ -137,6 +141,8 @@ impl<D: Driver> Worker<D> {
             commands: VecDeque::new(),
             has_commands: false,
             ending: Vec::new(),
+            closing: VecDeque::new(),
+            parted: 0,
             shedding: VecDeque::new(),
             shortage: Repeated::default(),
             looking: Vec::new(),
@@ -176,6 +182,7 @@ impl<D: Driver> Worker<D> {
         self.cx.desk.now = self.driver.now();
         self.set_date();
         self.cx.desk.pace.begin_pass(self.cx.desk.now);
+        self.parted = 0;
         if !self.cx.desk.outbox.blocked().is_empty() {
             self.count_blocked();
         }
@@ -190,10 +197,13 @@ impl<D: Driver> Worker<D> {
         if !self.cx.desk.pace.catches_up() {
             self.take_held(others);
             self.do_other_work();
+            if !self.closing.is_empty() {
+                self.send_last(has_received);
+            }
         }
         self.cx.desk.outbox.flush(&mut self.driver, |_| {});
         self.cx.desk.pace.end_pass();
-        if self.leaves_over || self.cx.desk.pace.leaves_over() {
+        if self.leaves_over || self.cx.desk.pace.leaves_over() || !self.closing.is_empty() {
             self.leaves_over = self.has_work();
         }
         let is_ending = self.stopping.is_some_and(|stopping| stopping.is_ending());
@@ -257,6 +267,7 @@ impl<D: Driver> Worker<D> {
             || self.has_commands
             || !self.commands.is_empty()
             || !self.ending.is_empty()
+            || !self.closing.is_empty()
             || !self.due.is_empty()
             || !self.shedding.is_empty()
             || !self.looking.is_empty()
@@ -418,8 +429,18 @@ impl<D: Driver> Worker<D> {
             self.cut(token);
         }
         let Some(connection) = self.connections.get(token) else { return };
-        let outbox = &mut self.cx.desk.outbox;
-        outbox.submit(connection.output());
+        let Desk { outbox, pace, .. } = &mut self.cx.desk;
+        if connection.is_parting() && outbox.scope_bytes() > 0 {
+            self.parted += 1;
+        }
+        let is_late = pace.is_over() || self.parted > AT_LEAST;
+        if is_late && connection.is_parting() {
+            if outbox.postpone(connection.output()) {
+                self.closing.push_back(token);
+            }
+        } else {
+            outbox.submit(connection.output());
+        }
         let pending = outbox.pending_bytes(token, connection.output());
         if outbox.is_unawaited(connection.output()) && connection.awaits_sent(pending) {
             outbox.await_result(connection.output());

@@ -136,3 +136,22 @@ fn a_send_that_fails_is_a_result_and_drops_what_waits() {
     assert!(bench.outbox.next_result().is_none(), "one result for one send");
     assert!(bench.state.is_idle() && bench.outbox.queues.is_empty());
 }
+
+#[test]
+fn what_is_postponed_is_sent_when_its_owner_says_so_and_stands_in_order() {
+    let mut bench = Bench::new(1000);
+    bench.outbox.begin(TOKEN, &bench.state);
+    assert!(!bench.outbox.postpone(&mut bench.state), "there is nothing to postpone");
+    bench.outbox.buffer().extend_from_slice(b"la");
+    assert!(bench.outbox.postpone(&mut bench.state));
+    bench.outbox.begin(TOKEN, &bench.state);
+    bench.outbox.buffer().extend_from_slice(b"te");
+    assert!(!bench.outbox.postpone(&mut bench.state), "it waits behind the first part");
+    bench.submit(b"r");
+    bench.pass();
+    assert_eq!((bench.driver.read(bench.peer), bench.pending()), (Vec::new(), 5));
+    bench.outbox.sent(&mut bench.driver, TOKEN, &mut bench.state, &Ok(()));
+    bench.pass();
+    assert_eq!(bench.driver.read(bench.peer), b"later");
+    assert!(bench.state.is_idle());
+}

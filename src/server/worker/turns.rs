@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::Worker;
+use super::{AT_LEAST, Worker};
 use crate::{
     conn::Desk,
     io::{Driver, Token},
@@ -98,6 +98,22 @@ impl<D: Driver> Worker<D> {
         self.held.cut(token, &self.cx.desk.left_kept);
         self.cx.desk.left_kept.clear();
         self.driver.pause_receive(token);
+    }
+
+    /// Sends the last frames of WebSockets that have ended: of a few, as long as others send.
+    #[inline(never)]
+    pub(super) fn send_last(&mut self, others_send: bool) {
+        let most = if others_send { AT_LEAST } else { usize::MAX };
+        let mut count = 0;
+        self.repeat(|worker| {
+            if count == most {
+                return None;
+            }
+            count += 1;
+            let token = worker.closing.pop_front()?;
+            worker.sent(token, Ok(()));
+            Some(())
+        });
     }
 
     pub(super) fn receive_ended(&mut self, token: Token, result: io::Result<()>) {
