@@ -12,9 +12,10 @@ use std::{
 };
 
 mod coming;
+mod parting;
 mod stopping;
 
-use self::stopping::Stopping;
+use self::{parting::Parting, stopping::Stopping};
 use super::{
     accepting::{Accepting, Repeated},
     addresses::Addresses,
@@ -34,9 +35,6 @@ use crate::{
     io::{Completion, Driver, Token},
     session::Routes,
 };
-
-/// How much of each kind of work is done in a pass whose time is over.
-const AT_LEAST: usize = 16;
 
 /// One event loop and its connections. [`Server`](crate::Server) runs one per processor; a worker
 /// may also be driven by hand, pass by pass.
@@ -60,10 +58,8 @@ pub struct Worker<D: Driver> {
     has_commands: bool,
     /// Connections that have yet to be ended, and how.
     ending: Vec<Token>,
-    /// WebSockets whose last frames have yet to be sent.
-    closing: VecDeque<Token>,
-    /// How many others there were in this pass.
-    parted: usize,
+    /// WebSockets whose last frames are sent.
+    parting: Parting,
     /// Connections that are to be ended for want of memory, the largest first.
     shedding: VecDeque<Token>,
     /// Passes in which memory was short.
@@ -141,8 +137,7 @@ impl<D: Driver> Worker<D> {
             commands: VecDeque::new(),
             has_commands: false,
             ending: Vec::new(),
-            closing: VecDeque::new(),
-            parted: 0,
+            parting: Parting::default(),
             shedding: VecDeque::new(),
             shortage: Repeated::default(),
             looking: Vec::new(),
@@ -182,7 +177,7 @@ impl<D: Driver> Worker<D> {
         self.cx.desk.now = self.driver.now();
         self.set_date();
         self.cx.desk.pace.begin_pass(self.cx.desk.now);
-        self.parted = 0;
+        self.parting.begin_pass();
         if !self.cx.desk.outbox.blocked().is_empty() {
             self.count_blocked();
         }
@@ -197,13 +192,13 @@ impl<D: Driver> Worker<D> {
         if !self.cx.desk.pace.catches_up() {
             self.take_held(others);
             self.do_other_work();
-            if !self.closing.is_empty() {
+            if !self.parting.is_empty() {
                 self.send_last(has_received);
             }
         }
         self.cx.desk.outbox.flush(&mut self.driver, |_| {});
         self.cx.desk.pace.end_pass();
-        if self.leaves_over || self.cx.desk.pace.leaves_over() || !self.closing.is_empty() {
+        if self.leaves_over || self.cx.desk.pace.leaves_over() || !self.parting.is_empty() {
             self.leaves_over = self.has_work();
         }
         let is_ending = self.stopping.is_some_and(|stopping| stopping.is_ending());
@@ -267,24 +262,10 @@ impl<D: Driver> Worker<D> {
             || self.has_commands
             || !self.commands.is_empty()
             || !self.ending.is_empty()
-            || !self.closing.is_empty()
+            || !self.parting.is_empty()
             || !self.due.is_empty()
             || !self.shedding.is_empty()
             || !self.looking.is_empty()
-    }
-
-    /// Takes what earlier passes have left over and comes first. Returns how many connections wait
-    /// for a turn that have had one.
-    fn take_left_over(&mut self) -> usize {
-        if !self.cx.desk.pace.catches_up() {
-            self.repeat(|worker| {
-                let (token, result) = worker.sent.pop_front()?;
-                worker.sent(token, result);
-                Some(())
-            });
-        }
-        self.repeat(|worker| worker.held.next_first().map(|token| worker.resume(token)));
-        self.held.others()
     }
 
     /// Takes what the driver has done. Whether it has received anything.
@@ -349,18 +330,6 @@ impl<D: Driver> Worker<D> {
             }
         }
         has_received
-    }
-
-    /// Does one thing after the other until there is none left, or the time of the pass is over;
-    /// but then a few of them all the same, or one if they take long.
-    fn repeat(&mut self, mut next: impl FnMut(&mut Self) -> Option<()>) {
-        for count in 0.. {
-            let pace = &self.cx.desk.pace;
-            let may_go_on = !pace.is_over() || count == 0 || (count < AT_LEAST && !pace.is_late());
-            if !may_go_on || next(self).is_none() {
-                break;
-            }
-        }
     }
 
     /// The time of this pass.
@@ -430,14 +399,8 @@ impl<D: Driver> Worker<D> {
         }
         let Some(connection) = self.connections.get(token) else { return };
         let Desk { outbox, pace, .. } = &mut self.cx.desk;
-        if connection.is_parting() && outbox.scope_bytes() > 0 {
-            self.parted += 1;
-        }
-        let is_late = pace.is_over() || self.parted > AT_LEAST;
-        if is_late && connection.is_parting() {
-            if outbox.postpone(connection.output()) {
-                self.closing.push_back(token);
-            }
+        if connection.is_parting() {
+            self.parting.submit(outbox, connection.output(), pace.is_over());
         } else {
             outbox.submit(connection.output());
         }

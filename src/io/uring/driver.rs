@@ -49,6 +49,8 @@ pub struct Uring {
     receive_bytes: usize,
     /// Whether sends of a batch have been queued since the last wait.
     has_flushed: bool,
+    /// Whether there may be connections that can be closed in the next wait.
+    has_more_to_close: bool,
     /// Why the ring is of no more use.
     error: Option<io::Error>,
 }
@@ -86,6 +88,7 @@ impl Uring {
             lent: None,
             receive_bytes: usize::MAX,
             has_flushed: false,
+            has_more_to_close: false,
             error: None,
         };
         driver.arm_wake()?;
@@ -174,6 +177,7 @@ impl Uring {
         if !self.sockets.done.is_empty()
             || self.listeners.has_next()
             || self.sockets.has_waiting()
+            || self.has_more_to_close
             || (self.has_flushed && self.sockets.has_closing())
         {
             return Some(Duration::ZERO);
@@ -205,7 +209,7 @@ impl Uring {
         self.note_round(events, want, timeout, armed);
         self.listeners.begin_pass();
         self.ring.release_batch();
-        self.sockets.finish_closing(&self.ring);
+        self.has_more_to_close = self.sockets.finish_closing(&self.ring);
         self.woke = self.now();
         self.batching.look(self.woke, sys::processor_time);
         self.sockets.look_for_quiet(self.woke, &mut self.ring)
@@ -381,9 +385,7 @@ impl Driver for Uring {
     fn close(&mut self, token: Token) {
         let result = self.sockets.close(token, &mut self.ring);
         self.note(result);
-        if !self.has_flushed {
-            self.sockets.finish_closing(&self.ring);
-        }
+        self.has_more_to_close = true;
     }
 
     fn wait(&mut self, timeout: Option<Duration>, unsent: &mut Vec<Unsent>) -> io::Result<()> {

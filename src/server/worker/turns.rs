@@ -1,14 +1,52 @@
-//! The turns of connections that have more input than one turn takes, or got none in its pass.
+//! How much a pass does, and the turns of connections that have more input than one turn takes, or got
+//! none in its pass.
 
 use std::io;
 
-use super::{AT_LEAST, Worker};
+use super::Worker;
 use crate::{
     conn::Desk,
     io::{Driver, Token},
 };
 
+/// How much of each kind of work is done in a pass whose time is over.
+pub(super) const AT_LEAST: usize = 16;
+
+/// How much of each kind of work is done in a pass at most.
+pub(super) const AT_MOST: usize = 256;
+
 impl<D: Driver> Worker<D> {
+    /// Does one thing after the other until there is none left, or the time of the pass is over;
+    /// but then a few of them all the same, or one if they take long. And not too many: each may send
+    /// something, which takes its time at the end of the pass.
+    pub(super) fn repeat(&mut self, mut next: impl FnMut(&mut Self) -> Option<()>) {
+        for count in 0.. {
+            if count == AT_MOST {
+                self.leaves_over = true;
+                break;
+            }
+            let pace = &self.cx.desk.pace;
+            let may_go_on = !pace.is_over() || count == 0 || (count < AT_LEAST && !pace.is_late());
+            if !may_go_on || next(self).is_none() {
+                break;
+            }
+        }
+    }
+
+    /// Takes what earlier passes have left over and comes first. Returns how many connections wait
+    /// for a turn that have had one.
+    pub(super) fn take_left_over(&mut self) -> usize {
+        if !self.cx.desk.pace.catches_up() {
+            self.repeat(|worker| {
+                let (token, result) = worker.sent.pop_front()?;
+                worker.sent(token, result);
+                Some(())
+            });
+        }
+        self.repeat(|worker| worker.held.next_first().map(|token| worker.resume(token)));
+        self.held.others()
+    }
+
     /// Gives so many connections a turn that have more input than one turn takes, or at least one
     /// of them.
     pub(super) fn take_held(&mut self, turns: usize) {
@@ -98,22 +136,6 @@ impl<D: Driver> Worker<D> {
         self.held.cut(token, &self.cx.desk.left_kept);
         self.cx.desk.left_kept.clear();
         self.driver.pause_receive(token);
-    }
-
-    /// Sends the last frames of WebSockets that have ended: of a few, as long as others send.
-    #[inline(never)]
-    pub(super) fn send_last(&mut self, others_send: bool) {
-        let most = if others_send { AT_LEAST } else { usize::MAX };
-        let mut count = 0;
-        self.repeat(|worker| {
-            if count == most {
-                return None;
-            }
-            count += 1;
-            let token = worker.closing.pop_front()?;
-            worker.sent(token, Ok(()));
-            Some(())
-        });
     }
 
     pub(super) fn receive_ended(&mut self, token: Token, result: io::Result<()>) {
