@@ -152,6 +152,7 @@ outside_tests() {
         fi
         if wants load; then
             step "load, $driver" python3 tests/load.py "${binary}-bench" --server-driver "$driver"
+            step "pauses, $driver" python3 tests/pauses.py "${server[@]}"
             step "restarts, $driver" python3 tests/restarts.py --restarts "$restarts" "${server[@]}"
             # It takes a minute and up to 12,000 descriptors.
             [[ $mode != full ]] || step "memory floods, $driver" python3 tests/memory_floods.py "${server[@]}"
