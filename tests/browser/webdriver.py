@@ -12,27 +12,35 @@ import time
 CHROMIUM_FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage
     --no-first-run --disable-background-networking --disable-component-update --disable-sync""".split()
 START_SECONDS = 30
+# It takes a free port of IPv4 and ends if the same port of IPv6 is in use, which others just had.
+STARTS = 5
 ELEMENT_KEY = "element-6066-11e4-a52e-4f735466cecf"
 
 
 class Browser:
     def __init__(self, flags=()):
         self.profile = tempfile.mkdtemp(prefix="wireloop-page-")
-        self.driver = subprocess.Popen(
-            ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+        port = None
+        for _ in range(STARTS):
+            self.driver = subprocess.Popen(
+                ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+            if port := self._port():
+                break
+            self.driver.wait()
         try:
-            self._start([*CHROMIUM_FLAGS, f"--user-data-dir={self.profile}", *flags])
+            self._start(port, [*CHROMIUM_FLAGS, f"--user-data-dir={self.profile}", *flags])
         except BaseException:
             self.close()
             raise
 
-    def _start(self, flags):
-        port = None
+    def _port(self):
         for line in self.driver.stdout:
             if "started successfully on port" in line:
-                port = int(line.rstrip().rstrip(".").rsplit(" ", 1)[1])
-                break
+                return int(line.rstrip().rstrip(".").rsplit(" ", 1)[1])
+        return None
+
+    def _start(self, port, flags):
         if port is None:
             raise RuntimeError("chromedriver did not start")
         self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
