@@ -23,7 +23,7 @@ use super::{
     placement::Placement,
     refusing::Room,
     restarting::{Failed, Restarts, Start},
-    worker::Worker,
+    worker::{Part, Worker},
 };
 use crate::{
     Config,
@@ -160,17 +160,16 @@ impl Plan {
         let (memory_bytes, inbox_bytes) = budget::divide(self.worker_memory_bytes);
         let inbox = Arc::new(Inbox::new(driver.waker(), inbox_bytes));
         let seat = self.balance.seat(number, driver.waker());
-        let worker = Worker::with_others(
-            driver,
-            Arc::clone(&self.routes) as _,
-            Arc::clone(&self.config),
-            Arc::clone(&inbox),
-            self.room.clone(),
-            Memory::new(memory_bytes, self.counters.clone()),
-            Limits::new(&self.config, self.placement.workers, self.addresses.clone()),
-            Some(seat),
-            listeners,
-        )?;
+        let part = Part {
+            application: Arc::clone(&self.routes) as _,
+            config: Arc::clone(&self.config),
+            inbox: Arc::clone(&inbox),
+            room: self.room.clone(),
+            memory: Memory::new(memory_bytes, self.counters.clone()),
+            limits: Limits::new(&self.config, self.placement.workers, self.addresses.clone()),
+            seat: Some(seat),
+        };
+        let worker = Worker::of_server(driver, part, listeners)?;
         self.stopper.register(inbox);
         Ok(worker)
     }

@@ -77,6 +77,19 @@ pub struct Worker<D: Driver> {
     stopping: Option<Stopping>,
 }
 
+/// A worker's part of its server.
+pub(super) struct Part<S> {
+    pub(super) application: Arc<dyn Application>,
+    pub(super) config: Arc<Config>,
+    pub(super) inbox: Arc<Inbox>,
+    /// The limit on connections, which all workers share.
+    pub(super) room: Room,
+    pub(super) memory: Memory,
+    pub(super) limits: Limits,
+    /// Where it deals what it accepts, if there are other workers.
+    pub(super) seat: Option<Seat<S>>,
+}
+
 impl<D: Driver> Worker<D> {
     /// A worker by itself.
     ///
@@ -90,32 +103,28 @@ impl<D: Driver> Worker<D> {
         listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
         let (memory_bytes, inbox_bytes) = budget::divide(budget::of_server(&config));
-        let inbox = Arc::new(Inbox::new(driver.waker(), inbox_bytes));
-        let memory = Memory::new(memory_bytes, Counters::default());
         let addresses = config.connections_per_address.map(Addresses::new);
-        let limits = Limits::new(&config, 1, addresses);
-        let room = Room::new(&config);
-        let mut worker = Self::with_others(
-            driver, routes, config, inbox, room, memory, limits, None, listeners,
-        )?;
+        let part = Part {
+            application: routes,
+            inbox: Arc::new(Inbox::new(driver.waker(), inbox_bytes)),
+            memory: Memory::new(memory_bytes, Counters::default()),
+            limits: Limits::new(&config, 1, addresses),
+            room: Room::new(&config),
+            seat: None,
+            config,
+        };
+        let mut worker = Self::of_server(driver, part, listeners)?;
         worker.accept();
         Ok(worker)
     }
 
-    /// A worker that shares the limit on connections with others, and deals what it accepts. It
-    /// accepts nothing before [`accept`](Self::accept).
-    #[expect(clippy::too_many_arguments, reason = "each is of another kind")]
-    pub(super) fn with_others(
+    /// A worker of a server. It accepts nothing before [`accept`](Self::accept).
+    pub(super) fn of_server(
         mut driver: D,
-        application: Arc<dyn Application>,
-        config: Arc<Config>,
-        inbox: Arc<Inbox>,
-        room: Room,
-        memory: Memory,
-        limits: Limits,
-        seat: Option<Seat<D::Stream>>,
+        part: Part<D::Stream>,
         listeners: Vec<D::Listener>,
     ) -> io::Result<Self> {
+        let Part { application, config, inbox, room, memory, limits, seat } = part;
         let count = listeners.len();
         for listener in listeners {
             driver.listen(listener)?;
