@@ -53,7 +53,7 @@ step() {
 
 # The lines of a log in which tests say how much they tested.
 summary() {
-    grep -E '^(autobahn [a-z]+|browser|fuzz|load|interop [a-z-]+|instructions [a-z-]+|restarts|memory floods): [0-9]+ (OK|checks)' "$1" || true
+    grep -E '^(autobahn [a-z]+|browser|fuzz|load|interop [a-z-]+|instructions [a-z-]+|pauses|restarts|memory floods): [0-9]+ (OK|checks)' "$1" || true
     awk '/^test result:/ { passed += $4; failed += $6; ignored += $8; seen = 1 }
          END { if (seen) printf "cargo test: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$1"
 }

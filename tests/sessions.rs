@@ -432,6 +432,7 @@ impl Session for RoundTrip {
         });
     }
 }
+
 /// However many they are: a session that leaves them to be called does not go on after the end.
 #[test]
 fn every_send_that_waits_when_the_connection_breaks_is_completed() {

@@ -26,62 +26,46 @@ const WORK: Duration = Duration::from_millis(12);
 /// How many of them may be handled before a message that came last.
 const BEFORE_MAX: usize = 8;
 
-/// Works for some time for each message, and counts it.
-struct Slow(Arc<AtomicUsize>);
+/// Works for some time for each binary message, and counts it; answers each text with the count.
+struct Counting(Arc<AtomicUsize>);
 
-impl Session for Slow {
+impl Session for Counting {
     fn start(&mut self, socket: &mut Socket<'_, Self>) {
         socket.read_message(Self::received);
     }
 }
 
-impl Slow {
+impl Counting {
     fn received(&mut self, socket: &mut Socket<'_, Self>, received: Received<'_>) {
-        if let Received::Binary(bytes) = received {
-            // The first message keeps the worker busy until all others have been written.
-            thread::sleep(if bytes.len() < BYTES { 40 * WORK } else { WORK });
-            self.0.fetch_add(1, Ordering::Relaxed);
-            socket.read_message(Self::received);
+        match received {
+            Received::Binary(bytes) => {
+                // The first message keeps the worker busy until all others have been written.
+                thread::sleep(if bytes.len() < BYTES { 40 * WORK } else { WORK });
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+            Received::Text(_) => {
+                let count = self.0.load(Ordering::Relaxed).to_string();
+                socket.send_text(&count, |_, _, sent| assert!(sent.is_ok()));
+            }
+            _ => return,
         }
-    }
-}
-
-/// Answers each message with the count.
-struct Quick(Arc<AtomicUsize>);
-
-impl Session for Quick {
-    fn start(&mut self, socket: &mut Socket<'_, Self>) {
         socket.read_message(Self::received);
     }
 }
 
-impl Quick {
-    fn received(&mut self, socket: &mut Socket<'_, Self>, received: Received<'_>) {
-        if let Received::Text(_) = received {
-            let count = self.0.load(Ordering::Relaxed).to_string();
-            socket.send_text(&count, |_, _, sent| assert!(sent.is_ok()));
-            socket.read_message(Self::received);
-        }
-    }
+fn routes() -> Routes {
+    let count = Arc::new(AtomicUsize::new(0));
+    Routes::new().websocket("/", move |_, protocols| {
+        Ok(protocols.none().session(Counting(Arc::clone(&count))))
+    })
 }
 
 #[test]
 fn what_is_quick_waits_for_few_that_take_long_however_many_came_before_it() {
-    let routes = || {
-        let count = Arc::new(AtomicUsize::new(0));
-        let slow = Arc::clone(&count);
-        Routes::new()
-            .websocket("/slow", move |_, protocols| {
-                Ok(protocols.none().session(Slow(Arc::clone(&slow))))
-            })
-            .websocket("/quick", move |_, protocols| {
-                Ok(protocols.none().session(Quick(Arc::clone(&count))))
-            })
-    };
     serve_at_once(Config::default(), routes, |server| {
-        let mut first = server.upgrade("/slow");
-        let mut slow: Vec<Client> = (0..MESSAGES).map(|_| server.upgrade("/slow")).collect();
-        let mut quick = server.upgrade("/quick");
+        let mut first = server.upgrade("/");
+        let mut slow: Vec<Client> = (0..MESSAGES).map(|_| server.upgrade("/")).collect();
+        let mut quick = server.upgrade("/");
         first.send_frame(true, BINARY, b"keep it busy");
         for client in &mut slow {
             client.send_frame(true, BINARY, &[0; BYTES]);
@@ -108,20 +92,9 @@ fn has_input(client: &Client) -> bool {
 
 #[test]
 fn connections_that_are_failed_are_closed_after_what_came_with_them_was_answered() {
-    let routes = || {
-        let count = Arc::new(AtomicUsize::new(0));
-        let slow = Arc::clone(&count);
-        Routes::new()
-            .websocket("/slow", move |_, protocols| {
-                Ok(protocols.none().session(Slow(Arc::clone(&slow))))
-            })
-            .websocket("/", move |_, protocols| {
-                Ok(protocols.none().session(Quick(Arc::clone(&count))))
-            })
-    };
     sys::raise_file_limit();
     serve(routes, |server| {
-        let mut first = server.upgrade("/slow");
+        let mut first = server.upgrade("/");
         let mut wrong: Vec<Client> = (0..ERRORS).map(|_| server.upgrade("/")).collect();
         let mut quick = server.upgrade("/");
         first.send_frame(true, BINARY, b"keep it busy");

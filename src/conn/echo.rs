@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use super::{Connection, Desk, State};
-use crate::ws::{FrameHeader, append_frame};
+use crate::ws::{FrameHeader, addresses, append_frame};
 
 /// Shorter payloads are copied in less time than this takes.
 const ECHO_BYTES: usize = 2 << 10;
@@ -166,9 +166,4 @@ fn insert_frame(out: &mut Vec<u8>, start: usize, header: FrameHeader, payload: &
     let behind = out.split_off(start);
     append_frame(out, header, payload);
     out.extend_from_slice(&behind);
-}
-
-fn addresses(bytes: &[u8]) -> Range<usize> {
-    let Range { start, end } = bytes.as_ptr_range();
-    start.addr()..end.addr()
 }

@@ -3,12 +3,6 @@
 use super::{Connection, Incoming, State, Turn, active::Active, channel::Channel};
 use crate::ws::{Input, ReadMode};
 
-/// Input up to this is little.
-const LITTLE_BYTES: usize = 4 << 10;
-
-/// The same where it may be compressed: up to 1,000 times as much comes of it.
-const LITTLE_COMPRESSED_BYTES: usize = 512;
-
 impl Connection {
     /// Whether what comes next is better received to where the message is put together.
     pub(crate) fn is_fillable(&self) -> bool {
@@ -20,15 +14,6 @@ impl Connection {
             }
             State::Accepting(_) | State::Terminating(_) => false,
         }
-    }
-
-    /// Whether so many bytes of input are handled in no time.
-    pub(crate) fn takes_little(&self, bytes: usize) -> bool {
-        let inflates = match &self.state {
-            State::Active(active) => active.link.receives_compressed().is_some(),
-            State::Accepting(_) | State::Terminating(_) => false,
-        };
-        bytes <= if inflates { LITTLE_COMPRESSED_BYTES } else { LITTLE_BYTES }
     }
 
     /// Whether it is: the worker is to call [`fill`](Self::fill).

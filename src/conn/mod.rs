@@ -56,6 +56,12 @@ use crate::{
     ws::{CloseCode, CloseFrame, Input},
 };
 
+/// Input up to this is little.
+const LITTLE_BYTES: usize = 4 << 10;
+
+/// The same where it may be compressed: up to 1,000 times as much comes of it.
+const LITTLE_COMPRESSED_BYTES: usize = 512;
+
 /// A connection, from the moment it was accepted until its socket is closed: one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -157,6 +163,15 @@ impl Connection {
     /// Whether the connection takes input.
     pub(crate) fn is_receiving(&self) -> bool {
         matches!(self.incoming, Incoming::Receiving | Incoming::Filling)
+    }
+
+    /// Whether so many bytes of input are handled in no time.
+    pub(crate) fn takes_little(&self, bytes: usize) -> bool {
+        let inflates = match &self.state {
+            State::Active(active) => active.link.receives_compressed().is_some(),
+            State::Accepting(_) | State::Terminating(_) => false,
+        };
+        bytes <= if inflates { LITTLE_COMPRESSED_BYTES } else { LITTLE_BYTES }
     }
 
     /// Decides whether the echo can be sent from where it is; or else copies it.

@@ -117,8 +117,7 @@ impl Epoll {
     }
 
     fn socket(&mut self, token: Token) -> Option<&mut Socket> {
-        let socket = self.sockets.get_mut(token.index as usize)?.as_mut()?;
-        (socket.generation == token.generation).then_some(socket)
+        Self::find_mut(&mut self.sockets, token)
     }
 
     fn register(&mut self, token: Token, fd: OwnedFd) -> io::Result<()> {

@@ -5,11 +5,11 @@
 //! at a time have a higher bound: those that sent a long message last. What the kernel keeps beyond
 //! the bound of all is at most [`CONNECTIONS`] times [`UNSENT_BYTES`] for each driver.
 
-use std::os::fd::OwnedFd;
+use std::{io, os::fd::OwnedFd};
 
 use socket2::SockRef;
 
-use super::{Token, sys};
+use super::{Token, rest::Rest, sys};
 
 /// Shorter sends are cut into few.
 const LONG_BYTES: usize = 256 << 10;
@@ -36,11 +36,34 @@ struct Raised {
 }
 
 impl LongSends {
+    /// Sends `head` and behind it `bytes`, with the higher bound if they are long; `socket` returns the
+    /// socket of a connection that there is. Returns what the kernel has not taken: nothing, if the
+    /// connection is gone.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub(super) fn send<'s>(
+        &mut self,
+        token: Token,
+        head: &[u8],
+        bytes: Vec<u8>,
+        socket: impl Fn(Token) -> Option<&'s OwnedFd>,
+    ) -> io::Result<Rest> {
+        let Some(fd) = socket(token) else {
+            let all = bytes.len();
+            return Ok(Rest::of(&[], bytes, all));
+        };
+        self.begin(token, head.len() + bytes.len(), socket);
+        let taken = sys::send_parts(fd, [head, &bytes])?;
+        Ok(Rest::of(head, bytes, taken))
+    }
+
     /// A connection is about to send so many bytes; `socket` returns the socket of a connection that
     /// there is. Raises the connection's bound if it is long and there is a place, or one that another
     /// connection does not need: its peer has taken what it was sent.
     #[inline]
-    pub(super) fn begin<'s>(
+    fn begin<'s>(
         &mut self,
         token: Token,
         bytes: usize,

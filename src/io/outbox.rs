@@ -227,10 +227,11 @@ impl Outbox {
     /// of which something is in flight.
     pub fn postpone(&mut self, state: &mut SendState) -> bool {
         let Scope { token, start, .. } = self.scope;
-        let is_first = state.is_idle() && self.scope_bytes() > 0;
-        if self.scope_bytes() > 0 {
-            self.queue(token, start);
+        if self.scope_bytes() == 0 {
+            return false;
         }
+        self.queue(token, start);
+        let is_first = state.is_idle();
         if is_first {
             state.stage = Stage::Batched;
         }

@@ -9,12 +9,11 @@ pub(super) struct Rest {
 
 impl Rest {
     /// What is left of `head` and `bytes`, one behind the other, when so many bytes of them have been
-    /// taken; or else the memory, if that is nothing.
-    pub(super) fn of(head: &[u8], bytes: Vec<u8>, taken: usize) -> Result<Self, Vec<u8>> {
+    /// taken.
+    pub(super) fn of(head: &[u8], bytes: Vec<u8>, taken: usize) -> Self {
         match taken.checked_sub(head.len()) {
-            Some(taken) if taken == bytes.len() => Err(bytes),
-            Some(taken) => Ok(Self { bytes, taken }),
-            None => Ok([&head[taken..], &bytes].concat().into()),
+            Some(taken) => Self { bytes, taken },
+            None => [&head[taken..], &bytes].concat().into(),
         }
     }
 
@@ -46,18 +45,18 @@ mod tests {
 
     #[test]
     fn what_is_left_begins_behind_what_was_taken() {
-        for taken in 0..7 {
-            let rest = Rest::of(b"abc", b"defg".to_vec(), taken).unwrap();
+        for taken in 0..=7 {
+            let rest = Rest::of(b"abc", b"defg".to_vec(), taken);
             assert_eq!(rest.left(), &b"abcdefg"[taken..], "{taken}");
         }
-        assert_eq!(Rest::of(b"abc", b"defg".to_vec(), 7).unwrap_err(), b"defg");
+        assert_eq!(Rest::of(b"abc", b"defg".to_vec(), 7).into_memory(), b"defg");
     }
 
     #[test]
     fn what_follows_the_head_is_not_moved() {
         let bytes = vec![1; 1000];
         let place = bytes.as_ptr();
-        let mut rest = Rest::of(b"abc", bytes, 10).unwrap();
+        let mut rest = Rest::of(b"abc", bytes, 10);
         rest.take(93);
         assert_eq!((rest.left().len(), rest.left().as_ptr()), (900, place.wrapping_add(100)));
         rest.take(2000);

@@ -27,6 +27,8 @@ pub use sender::{Sender, append_frame};
 pub use utf8::{InvalidUtf8, Utf8Stream};
 pub use workspace::Workspace;
 
+pub(crate) use receiver::addresses;
+
 use self::{inflate::Inflater, sender::append_bytes, workspace::Blocks};
 
 /// Which end of the connection this is (RFC 6455 section 5.1: a client masks, a server must not).

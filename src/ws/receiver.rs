@@ -132,8 +132,7 @@ impl<'i> Input<'i> {
 
     /// The addresses of all bytes.
     pub(crate) fn addresses(&self) -> Range<usize> {
-        let Range { start, end } = self.bytes.as_ptr_range();
-        start.addr()..end.addr()
+        addresses(self.bytes)
     }
 
     /// Takes at most `bytes` bytes.
@@ -142,6 +141,12 @@ impl<'i> Input<'i> {
         let start = std::mem::replace(&mut self.taken, end);
         &mut self.bytes[start..end]
     }
+}
+
+/// The addresses of bytes.
+pub(crate) fn addresses(bytes: &[u8]) -> Range<usize> {
+    let Range { start, end } = bytes.as_ptr_range();
+    start.addr()..end.addr()
 }
 
 /// Where the next event's payload lies.

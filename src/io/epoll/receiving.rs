@@ -44,10 +44,7 @@ impl Epoll {
     /// Receives once from the socket that is next in line.
     pub(super) fn receive_next(&mut self) -> Option<Received> {
         while let Some(token) = self.ready.next() {
-            let socket = self.sockets.get_mut(token.index as usize).and_then(Option::as_mut);
-            let Some(socket) = socket.filter(|s| s.generation == token.generation) else {
-                continue;
-            };
+            let Some(socket) = Self::find_mut(&mut self.sockets, token) else { continue };
             socket.is_queued = false;
             match socket.wants {
                 Wants::Nothing => continue,
@@ -71,8 +68,7 @@ impl Epoll {
         memory: &mut Vec<u8>,
         most: usize,
     ) -> usize {
-        let socket = self.sockets.get_mut(token.index as usize).and_then(Option::as_mut);
-        let Some(socket) = socket.filter(|s| s.generation == token.generation) else { return 0 };
+        let Some(socket) = Self::find_mut(&mut self.sockets, token) else { return 0 };
         let most = most.min(self.buffer.len());
         let result = sys::receive_to(&socket.fd, memory, most);
         match received(socket, token, result, most, &mut self.ready) {

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use super::Epoll;
-use crate::io::{Token, Unsent, rest::Rest, sys};
+use crate::io::{Token, Unsent, rest::Rest};
 
 /// Twelve bytes.
 #[derive(Debug)]
@@ -43,6 +43,12 @@ impl Epoll {
         (socket.generation == token.generation).then_some(socket)
     }
 
+    /// The same, to be changed.
+    pub(super) fn find_mut(sockets: &mut [Option<Socket>], token: Token) -> Option<&mut Socket> {
+        let socket = sockets.get_mut(token.index as usize)?.as_mut()?;
+        (socket.generation == token.generation).then_some(socket)
+    }
+
     /// Sends `head` and `bytes`, and keeps what the kernel does not take.
     pub(super) fn send_with_head(
         &mut self,
@@ -50,19 +56,15 @@ impl Epoll {
         head: &[u8],
         bytes: Vec<u8>,
     ) -> Option<Vec<u8>> {
-        let Some(socket) = Self::find(&self.sockets, token) else { return Some(bytes) };
         let fd = |token| Some(&Self::find(&self.sockets, token)?.fd);
-        self.long_sends.begin(token, head.len() + bytes.len(), fd);
-        let result = match sys::send_parts(&socket.fd, [head, &bytes]) {
-            Ok(taken) => match Rest::of(head, bytes, taken) {
-                Ok(rest) => {
-                    let left = rest.left().len();
-                    self.waiting.insert(token.index, Waiting::Send(rest));
-                    Ok(left)
-                }
-                Err(bytes) => return Some(bytes),
-            },
-            Err(error) => Err(error.into()),
+        let result = match self.long_sends.send(token, head, bytes, fd) {
+            Ok(rest) if rest.left().is_empty() => return Some(rest.into_memory()),
+            Ok(rest) => {
+                let left = rest.left().len();
+                self.waiting.insert(token.index, Waiting::Send(rest));
+                Ok(left)
+            }
+            Err(error) => Err(error),
         };
         self.unsent.push(Unsent { token, result });
         None

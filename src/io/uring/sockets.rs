@@ -31,7 +31,7 @@ const BULK_PER_PASS: usize = 8;
 /// The connections of a driver.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    pub(super) places: Vec<Option<Socket>>,
+    places: Vec<Option<Socket>>,
     /// Connections whose receive ended because there was no buffer. They are the first to be
     /// received from in the next pass.
     starved: Vec<Token>,
@@ -338,17 +338,10 @@ impl Sockets {
     ) -> io::Result<Option<Vec<u8>>> {
         let Self { places, long_sends, .. } = self;
         let open = |token| Self::find(places, token).filter(|socket| socket.wants != Wants::Close);
-        let Some(socket) = open(token) else { return Ok(Some(bytes)) };
-        long_sends.begin(token, head.len() + bytes.len(), |token| Some(&open(token)?.fd));
-        let rest = match sys::send_parts(&socket.fd, [head, &bytes]) {
-            Ok(taken) => match Rest::of(head, bytes, taken) {
-                Ok(rest) => Ok(rest),
-                Err(bytes) => return Ok(Some(bytes)),
-            },
-            Err(error) => Err(error.into()),
-        };
-        self.cut_short(token, rest, ring)?;
-        Ok(None)
+        match long_sends.send(token, head, bytes, |token| Some(&open(token)?.fd)) {
+            Ok(rest) if rest.left().is_empty() => Ok(Some(rest.into_memory())),
+            rest => self.cut_short(token, rest, ring).map(|()| None),
+        }
     }
 
     /// Of what was to be sent at once, this is left; or no more will be taken.

@@ -109,7 +109,6 @@ impl<D: Driver> Driver for Faulty<D> {
     fn send_at_once(&mut self, token: Token, head: &[u8], bytes: Vec<u8>) -> Option<Vec<u8>> {
         self.0.send_at_once(token, head, bytes)
     }
-
     fn flush(&mut self, batch: &mut SendBatch, made: impl FnMut(Token)) {
         self.0.flush(batch, made);
     }

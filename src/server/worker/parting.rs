@@ -3,7 +3,10 @@
 
 use std::collections::VecDeque;
 
-use super::{Worker, turns::AT_LEAST};
+use super::{
+    Worker,
+    turns::{AT_LEAST, AT_MOST},
+};
 use crate::io::{Driver, Outbox, SendState, Token};
 
 /// WebSockets that have ended.
@@ -11,13 +14,13 @@ use crate::io::{Driver, Outbox, SendState, Token};
 pub(super) struct Parting {
     /// Those whose last frames have yet to be sent.
     waiting: VecDeque<Token>,
-    /// How many others there were in this pass.
-    sent: usize,
+    /// How many connections had last frames in this pass.
+    count: usize,
 }
 
 impl Parting {
     pub(super) fn begin_pass(&mut self) {
-        self.sent = 0;
+        self.count = 0;
     }
 
     /// Whether nothing has yet to be sent.
@@ -32,8 +35,8 @@ impl Parting {
         if outbox.scope_bytes() == 0 {
             return;
         }
-        self.sent += 1;
-        if !is_over && self.sent <= AT_LEAST {
+        self.count += 1;
+        if !is_over && self.count <= AT_LEAST {
             outbox.submit(state);
         } else if outbox.postpone(state) {
             self.waiting.push_back(outbox.token());
@@ -45,13 +48,8 @@ impl<D: Driver> Worker<D> {
     /// Sends what has yet to be sent: of a few connections, as long as others send something.
     #[inline(never)]
     pub(super) fn send_last(&mut self, others_send: bool) {
-        let most = if others_send { AT_LEAST } else { usize::MAX };
-        let mut count = 0;
-        self.repeat(|worker| {
-            if count == most {
-                return None;
-            }
-            count += 1;
+        let most = if others_send { AT_LEAST } else { AT_MOST };
+        self.repeat_up_to(most, |worker| {
             let token = worker.parting.waiting.pop_front()?;
             worker.sent(token, Ok(()));
             Some(())

@@ -19,9 +19,18 @@ impl<D: Driver> Worker<D> {
     /// Does one thing after the other until there is none left, or the time of the pass is over;
     /// but then a few of them all the same, or one if they take long. And not too many: each may send
     /// something, which takes its time at the end of the pass.
-    pub(super) fn repeat(&mut self, mut next: impl FnMut(&mut Self) -> Option<()>) {
+    pub(super) fn repeat(&mut self, next: impl FnMut(&mut Self) -> Option<()>) {
+        self.repeat_up_to(AT_MOST, next);
+    }
+
+    /// The same, so many times at most.
+    pub(super) fn repeat_up_to(
+        &mut self,
+        most: usize,
+        mut next: impl FnMut(&mut Self) -> Option<()>,
+    ) {
         for count in 0.. {
-            if count == AT_MOST {
+            if count == most {
                 self.leaves_over = true;
                 break;
             }
